@@ -1,0 +1,16 @@
+//! The ordered durable log: the port, its conformance suite, and its embedded and simulated adapters.
+//!
+//! [`OpLog`] is the specification; read it first. [`conformance`] is the same specification as tests,
+//! which every adapter runs.
+
+pub mod conformance;
+mod embedded;
+mod errors;
+pub mod metric_names;
+mod op_log;
+mod simulated;
+
+pub use embedded::{Damage, EmbeddedLogOptions, EmbeddedOpLog, OpenError};
+pub use errors::{AppendError, Cause, ReadError, TrimError};
+pub use op_log::{AppendFuture, LogEntry, OpLog, ReadLimit};
+pub use simulated::{FaultChances, FaultCounts, SimulatedLog, SimulatedOpLog};

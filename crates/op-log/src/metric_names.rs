@@ -1,0 +1,17 @@
+//! The log's metrics, by name.
+
+/// Histogram, milliseconds: from the call of an append until its caller has the result.
+pub const APPEND_LATENCY_MS: &str = "collabedit_op_log_append_latency_ms";
+/// Counter: appends that ended in an error, labelled with `outcome`: `failed`, `unknown` or `refused`
+/// (overloaded, too large, closed).
+pub const APPEND_ERRORS: &str = "collabedit_op_log_append_errors_total";
+/// Histogram, milliseconds: writing one group and syncing it.
+pub const GROUP_WRITE_MS: &str = "collabedit_op_log_group_write_ms";
+/// Histogram: entries in one group.
+pub const GROUP_ENTRIES: &str = "collabedit_op_log_group_entries";
+/// Counter, bytes: what groups took on the disk.
+pub const WRITTEN_BYTES: &str = "collabedit_op_log_written_bytes_total";
+/// Counter, labelled with `from`: reads answered from `memory` or from the `disk`.
+pub const READS: &str = "collabedit_op_log_reads_total";
+/// Gauge: segments that trimming has not removed yet.
+pub const SEGMENTS: &str = "collabedit_op_log_segments";
