@@ -1,0 +1,28 @@
+//! The document's keyspace and transactions, written once over an ordered key-value port.
+//!
+//! [`OrderedKv`] is the port, with FoundationDB's semantics; [`EmbeddedKv`] and [`SimulatedKv`] are
+//! adapters, and [`conformance`] is what each of them has to pass. [`keyspace`] says what is stored
+//! under which key and [`values`] what stands there; [`DocumentStore`] is all that is done with it.
+
+pub mod conformance;
+mod documents;
+mod embedded;
+pub mod keyspace;
+mod optimistic;
+pub mod ordered_kv;
+mod simulated;
+mod transact;
+pub mod values;
+
+pub use documents::{
+    Admitted, AppendError, AppendOutcome, CatchUpContent, CatchUpCursor, CatchUpLimits,
+    CatchUpStep, CorruptValue, DocumentStore, FoldInput, FoldOutcome, FoldedSnapshot, HistoryBytes,
+    LoadedDocument, NodeCeiling, NodeLife, RaiseError, RecordOutcome, SnapshotPiece, StatePosition,
+    StoreError, WaitingUpdate,
+};
+pub use embedded::EmbeddedKv;
+pub use keyspace::{PendingId, SnapshotId, UpdateSequence};
+pub use ordered_kv::{KvError, OrderedKv};
+pub use simulated::{FaultCounts, Faults, SimulatedKv, SimulatedStore};
+pub use transact::{TransactError, transact};
+pub use values::Head;
