@@ -77,7 +77,11 @@ pub struct Admission {
 impl Admission {
     /// The fold's state after all operations of `version` were let in, written by `owners`.
     pub fn new(version: VersionVector, owners: BTreeMap<PeerId, Principal>) -> Self {
-        Self { version, owners, spans: BTreeMap::new() }
+        Self {
+            version,
+            owners,
+            spans: BTreeMap::new(),
+        }
     }
 
     /// The operations that were let in.
@@ -93,13 +97,21 @@ impl Admission {
     /// Takes digests that a store kept.
     pub fn learn_spans(&mut self, spans: impl IntoIterator<Item = KnownSpan>) {
         for known in spans {
-            self.spans.entry(known.span.peer).or_default().insert(known.span.end, known);
+            self.spans
+                .entry(known.span.peer)
+                .or_default()
+                .insert(known.span.end, known);
         }
     }
 
     /// Judges an update. Nothing changes; [`Admission::admit`] moves on.
     pub fn judge(&self, update: &StampedUpdate) -> Verdict {
-        self.judge_span(&update.stamp.author, update.span, update.digest, &update.dependencies)
+        self.judge_span(
+            &update.stamp.author,
+            update.span,
+            update.digest,
+            &update.dependencies,
+        )
     }
 
     /// The same for an update that has no stamp yet.
@@ -122,9 +134,17 @@ impl Admission {
     pub fn admit_span(&mut self, author: &Principal, span: CounterSpan, digest: Digest) {
         let start = self.version.end(span.peer).max(span.start);
         self.version.include(span);
-        self.owners.entry(span.peer).or_insert_with(|| author.clone());
+        self.owners
+            .entry(span.peer)
+            .or_insert_with(|| author.clone());
         let spans = self.spans.entry(span.peer).or_default();
-        spans.insert(span.end, KnownSpan { span: CounterSpan { start, ..span }, digest });
+        spans.insert(
+            span.end,
+            KnownSpan {
+                span: CounterSpan { start, ..span },
+                digest,
+            },
+        );
         while spans.len() > KNOWN_SPANS_PER_PEER_MAX {
             spans.pop_first();
         }
@@ -142,7 +162,10 @@ pub struct Layer<'a> {
 impl<'a> Layer<'a> {
     /// An empty layer.
     pub fn over(base: &'a Admission) -> Self {
-        Self { base, ahead: Admission::default() }
+        Self {
+            base,
+            ahead: Admission::default(),
+        }
     }
 
     /// Judges an update as [`Admission::judge_span`] does, after all that the layer holds.
@@ -153,7 +176,13 @@ impl<'a> Layer<'a> {
         digest: Digest,
         dependencies: &[OpId],
     ) -> Verdict {
-        judge(&[self.base, &self.ahead], author, span, digest, dependencies)
+        judge(
+            &[self.base, &self.ahead],
+            author,
+            span,
+            digest,
+            dependencies,
+        )
     }
 
     /// Puts an update on the layer that was judged [`Verdict::Admit`].
@@ -170,14 +199,27 @@ fn judge(
     digest: Digest,
     dependencies: &[OpId],
 ) -> Verdict {
-    let contains = |operation: &OpId| layers.iter().any(|layer| layer.version.contains(*operation));
+    let contains = |operation: &OpId| {
+        layers
+            .iter()
+            .any(|layer| layer.version.contains(*operation))
+    };
     let owner = layers.iter().find_map(|layer| layer.owner(span.peer));
     if owner.is_some_and(|owner| owner != author) {
         return Verdict::Void(VoidReason::ForeignPeer);
     }
-    let end = layers.iter().map(|layer| layer.version.end(span.peer)).max().unwrap_or(0);
+    let end = layers
+        .iter()
+        .map(|layer| layer.version.end(span.peer))
+        .max()
+        .unwrap_or(0);
     if span.start > end {
-        return Verdict::Waits { missing: OpId { peer: span.peer, counter: span.start - 1 } };
+        return Verdict::Waits {
+            missing: OpId {
+                peer: span.peer,
+                counter: span.start - 1,
+            },
+        };
     }
     if span.end > end
         && let Some(missing) = dependencies.iter().find(|dependency| !contains(dependency))
@@ -187,11 +229,17 @@ fn judge(
     if span.start == end {
         return Verdict::Admit;
     }
-    let overlap = CounterSpan { end: span.end.min(end), ..span };
+    let overlap = CounterSpan {
+        end: span.end.min(end),
+        ..span
+    };
     let Some(known) = known_over(layers, overlap) else {
         return Verdict::NeedsSpans(overlap);
     };
-    if known.iter().any(|known| known.span == span && known.digest == digest) {
+    if known
+        .iter()
+        .any(|known| known.span == span && known.digest == digest)
+    {
         return Verdict::Known;
     }
     let rest = (span.end > end).then_some(CounterSpan { start: end, ..span });
@@ -225,11 +273,18 @@ mod tests {
     use document_types::{DeviceId, UserId};
 
     fn principal(user: &str) -> Principal {
-        Principal { user: UserId::parse(user).unwrap(), device: DeviceId::parse("dev_1").unwrap() }
+        Principal {
+            user: UserId::parse(user).unwrap(),
+            device: DeviceId::parse("dev_1").unwrap(),
+        }
     }
 
     fn span(peer: u64, start: u32, end: u32) -> CounterSpan {
-        CounterSpan { peer: PeerId(peer), start, end }
+        CounterSpan {
+            peer: PeerId(peer),
+            start,
+            end,
+        }
     }
 
     fn digest(content: &str) -> Digest {
@@ -250,19 +305,41 @@ mod tests {
 
     #[test]
     fn what_continues_its_peer_is_let_in() {
-        assert_eq!(judge(&ada_wrote_five(), "ada", span(1, 5, 6), "f"), Verdict::Admit);
-        assert_eq!(judge(&ada_wrote_five(), "bob", span(2, 0, 1), "x"), Verdict::Admit);
+        assert_eq!(
+            judge(&ada_wrote_five(), "ada", span(1, 5, 6), "f"),
+            Verdict::Admit
+        );
+        assert_eq!(
+            judge(&ada_wrote_five(), "bob", span(2, 0, 1), "x"),
+            Verdict::Admit
+        );
     }
 
     #[test]
     fn a_gap_and_a_missing_dependency_wait_for_what_is_missing() {
         let admission = ada_wrote_five();
-        let missing = OpId { peer: PeerId(1), counter: 6 };
-        assert_eq!(judge(&admission, "ada", span(1, 7, 8), "h"), Verdict::Waits { missing });
-        let known = OpId { peer: PeerId(1), counter: 4 };
-        let unknown = OpId { peer: PeerId(1), counter: 5 };
-        let verdict =
-            admission.judge_span(&principal("bob"), span(2, 0, 1), digest("x"), &[known, unknown]);
+        let missing = OpId {
+            peer: PeerId(1),
+            counter: 6,
+        };
+        assert_eq!(
+            judge(&admission, "ada", span(1, 7, 8), "h"),
+            Verdict::Waits { missing }
+        );
+        let known = OpId {
+            peer: PeerId(1),
+            counter: 4,
+        };
+        let unknown = OpId {
+            peer: PeerId(1),
+            counter: 5,
+        };
+        let verdict = admission.judge_span(
+            &principal("bob"),
+            span(2, 0, 1),
+            digest("x"),
+            &[known, unknown],
+        );
         assert_eq!(verdict, Verdict::Waits { missing: unknown });
     }
 
@@ -272,17 +349,24 @@ mod tests {
             let verdict = judge(&ada_wrote_five(), "bob", over, "abc");
             assert_eq!(verdict, Verdict::Void(VoidReason::ForeignPeer));
         }
-        let other_device =
-            Principal { device: DeviceId::parse("dev_2").unwrap(), ..principal("ada") };
-        let verdict =
-            ada_wrote_five().judge_span(&other_device, span(1, 5, 6), digest("f"), &[]);
+        let other_device = Principal {
+            device: DeviceId::parse("dev_2").unwrap(),
+            ..principal("ada")
+        };
+        let verdict = ada_wrote_five().judge_span(&other_device, span(1, 5, 6), digest("f"), &[]);
         assert_eq!(verdict, Verdict::Void(VoidReason::ForeignPeer));
     }
 
     #[test]
     fn the_same_update_again_is_known() {
-        assert_eq!(judge(&ada_wrote_five(), "ada", span(1, 0, 3), "abc"), Verdict::Known);
-        assert_eq!(judge(&ada_wrote_five(), "ada", span(1, 3, 5), "de"), Verdict::Known);
+        assert_eq!(
+            judge(&ada_wrote_five(), "ada", span(1, 0, 3), "abc"),
+            Verdict::Known
+        );
+        assert_eq!(
+            judge(&ada_wrote_five(), "ada", span(1, 3, 5), "de"),
+            Verdict::Known
+        );
     }
 
     #[test]
@@ -293,7 +377,10 @@ mod tests {
             judge(&admission, "ada", span(1, 0, 3), "xyz"),
             compare(span(1, 0, 3), None)
         );
-        assert_eq!(judge(&admission, "ada", span(1, 1, 4), "bcd"), compare(span(1, 1, 4), None));
+        assert_eq!(
+            judge(&admission, "ada", span(1, 1, 4), "bcd"),
+            compare(span(1, 1, 4), None)
+        );
         assert_eq!(
             judge(&admission, "ada", span(1, 3, 8), "defgh"),
             compare(span(1, 3, 5), Some(span(1, 5, 8)))
@@ -305,8 +392,14 @@ mod tests {
         let loaded: VersionVector = [(PeerId(1), 5)].into_iter().collect();
         let mut admission = Admission::new(loaded, BTreeMap::new());
         let over = span(1, 0, 3);
-        assert_eq!(judge(&admission, "ada", over, "abc"), Verdict::NeedsSpans(over));
-        admission.learn_spans([KnownSpan { span: over, digest: digest("abc") }]);
+        assert_eq!(
+            judge(&admission, "ada", over, "abc"),
+            Verdict::NeedsSpans(over)
+        );
+        admission.learn_spans([KnownSpan {
+            span: over,
+            digest: digest("abc"),
+        }]);
         assert_eq!(judge(&admission, "ada", over, "abc"), Verdict::Known);
         assert_eq!(
             judge(&admission, "ada", span(1, 2, 5), "cde"),
@@ -319,17 +412,26 @@ mod tests {
         let admission = ada_wrote_five();
         let ada = principal("ada");
         let mut layer = Layer::over(&admission);
-        let on_top = OpId { peer: PeerId(1), counter: 5 };
+        let on_top = OpId {
+            peer: PeerId(1),
+            counter: 5,
+        };
         let bob = |layer: &Layer| {
             layer.judge_span(&principal("bob"), span(2, 0, 1), digest("x"), &[on_top])
         };
         assert_eq!(bob(&layer), Verdict::Waits { missing: on_top });
         layer.admit_span(&ada, span(1, 5, 6), digest("f"));
         assert_eq!(bob(&layer), Verdict::Admit);
-        assert_eq!(layer.judge_span(&ada, span(1, 5, 6), digest("f"), &[]), Verdict::Known);
+        assert_eq!(
+            layer.judge_span(&ada, span(1, 5, 6), digest("f"), &[]),
+            Verdict::Known
+        );
         assert_eq!(
             layer.judge_span(&ada, span(1, 3, 7), digest("defg"), &[]),
-            Verdict::Compare { overlap: span(1, 3, 6), rest: Some(span(1, 6, 7)) }
+            Verdict::Compare {
+                overlap: span(1, 3, 6),
+                rest: Some(span(1, 6, 7))
+            }
         );
         assert_eq!(admission.version().end(PeerId(1)), 5);
     }
@@ -341,7 +443,10 @@ mod tests {
             admission.admit_span(&principal("ada"), span(1, i, i + 1), digest("x"));
         }
         assert_eq!(admission.spans[&PeerId(1)].len(), KNOWN_SPANS_PER_PEER_MAX);
-        assert_eq!(judge(&admission, "ada", span(1, 999, 1_000), "x"), Verdict::Known);
+        assert_eq!(
+            judge(&admission, "ada", span(1, 999, 1_000), "x"),
+            Verdict::Known
+        );
     }
 
     #[test]

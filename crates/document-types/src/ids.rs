@@ -29,7 +29,10 @@ fn check_text(text: &str, bytes_max: usize) -> Result<(), IdError> {
         return Err(IdError::Empty);
     }
     if text.len() > bytes_max {
-        return Err(IdError::TooLong { bytes: text.len(), bytes_max });
+        return Err(IdError::TooLong {
+            bytes: text.len(),
+            bytes_max,
+        });
     }
     if text.chars().any(char::is_control) {
         return Err(IdError::ControlCharacter);
@@ -117,9 +120,7 @@ text_id!(
 );
 
 /// CRDT author identity: one writer at a time, bound to one user and device for ever.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerId(pub u64);
 
 impl fmt::Display for PeerId {
@@ -129,9 +130,7 @@ impl fmt::Display for PeerId {
 }
 
 /// A collaboration node within its region.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
 
 impl fmt::Display for NodeId {
@@ -141,9 +140,7 @@ impl fmt::Display for NodeId {
 }
 
 /// One life of a node, from its start to its end; grows with every start.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeEpoch(pub u64);
 
 /// A client's name for one batch of updates, 8 bytes as on the wire; its ack or nack names it again.
@@ -166,7 +163,10 @@ mod tests {
         assert!(DocumentId::parse(&"x".repeat(128)).is_ok());
         assert_eq!(
             DocumentId::parse(&"x".repeat(129)),
-            Err(IdError::TooLong { bytes: 129, bytes_max: 128 })
+            Err(IdError::TooLong {
+                bytes: 129,
+                bytes_max: 128
+            })
         );
         assert_eq!(DocumentId::parse(""), Err(IdError::Empty));
         assert_eq!(DocumentId::parse("a\nb"), Err(IdError::ControlCharacter));

@@ -117,8 +117,10 @@ pub const RECENT_UPDATES_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SLOW_SESSION_RETRY: Duration = Duration::from_millis(20);
 /// Times an append whose result is not known, or that failed, is tried again with the same bytes.
 pub const APPEND_ATTEMPTS_MAX: u32 = 8;
-/// The first pause between such attempts; each next one is twice as long.
+/// The first pause between such attempts; each next one is twice as long,
 pub const APPEND_RETRY_PAUSE: Duration = Duration::from_millis(10);
+/// up to this, at which a number that was given up is filled as soon as the log takes anything again.
+pub const APPEND_RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Times a room's state is read anew because the log was trimmed meanwhile.
 pub const ROOM_OPEN_ATTEMPTS_MAX: usize = 3;
 /// Times a reader of the log asks a store that is behind it for what it needs.
@@ -309,8 +311,9 @@ pub const REPLICAS_COUNT_MAX: usize = 10_000;
 
 /// How far ahead of ours a remote stamp may be and still be adopted.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_millis(500);
-/// How far ahead of use the stamp ceiling is persisted.
-pub const CLOCK_CEILING_STEP: Duration = Duration::from_secs(10);
+/// How far ahead of use the stamp ceiling is persisted. A restarted node begins there, so it is less
+/// than [`CLOCK_SKEW_MAX`]: other nodes go on trusting its stamps.
+pub const CLOCK_CEILING_STEP: Duration = Duration::from_millis(250);
 
 // --- A process ---------------------------------------------------------------------------------
 
@@ -358,6 +361,9 @@ pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 pub const KEYSTROKE_GROUP_MAX: Duration = Duration::from_millis(100);
 /// Beats after which a client that hears no pulse commits anyway.
 pub const PULSE_MISSED_BEATS_MAX: u32 = 2;
+/// How long a client holds edits back for the sake of others' imports: for an ack, for what it is
+/// being sent as it joins, and for what has arrived and is not read yet.
+pub const PULSE_LATE_MAX: Duration = Duration::from_secs(1);
 /// Updates that a client keeps for sending before it cuts them anew into fewer.
 pub const UNSENT_UPDATES_COUNT_MAX: usize = 512;
 /// Transactions of an application that may wait for the next commit of a document.
@@ -407,3 +413,4 @@ const _: () = assert!(CHUNK_BYTES_MAX < VALUE_BYTES_MAX);
 const _: () = assert!(INSERTED_TEXT_PER_IMPORT_BYTES_MAX < UPDATE_BYTES_MAX);
 const _: () = assert!(LOG_RECORD_BYTES_MAX + 1024 < EMBEDDED_LOG_GROUP_BYTES_MAX);
 const _: () = assert!(EMBEDDED_LOG_GROUP_BYTES_MAX < EMBEDDED_LOG_QUEUE_BYTES_MAX);
+const _: () = assert!(CLOCK_CEILING_STEP.as_millis() < CLOCK_SKEW_MAX.as_millis());

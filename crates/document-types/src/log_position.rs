@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{DocumentId, RegionId};
 
 /// One ordered stream of the operation log. A document's records are all in one partition.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogPartition(pub u32);
 
 impl fmt::Display for LogPartition {
@@ -18,17 +16,7 @@ impl fmt::Display for LogPartition {
 
 /// A position in a partition. The tail is the first unwritten offset.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct LogOffset(pub u64);
 
@@ -88,7 +76,10 @@ mod tests {
     fn the_partition_of_a_document_never_changes() {
         // Stored logs depend on these values: a change here loses every document's order.
         let partition = |id: &str| partition_of(&DocumentId::parse(id).unwrap(), 16).0;
-        assert_eq!(["doc_0", "doc_1", "notes", "x"].map(partition), [1, 4, 7, 10]);
+        assert_eq!(
+            ["doc_0", "doc_1", "notes", "x"].map(partition),
+            [1, 4, 7, 10]
+        );
         assert!((0..1_000).all(|i| partition(&format!("doc_{i}")) < 16));
     }
 }

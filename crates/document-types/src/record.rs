@@ -8,7 +8,7 @@ mod op_record;
 pub mod wire;
 
 pub use op_record::{
-    Body, Document, Grant, NodePosition, OpRecord, Payload, RecordError, StampedUpdate, Stamp,
+    Body, Document, Grant, NodePosition, OpRecord, Payload, RecordError, Stamp, StampedUpdate,
     VoidedSpans,
 };
 pub use wire::{OperationKind, Role};

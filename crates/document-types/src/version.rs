@@ -102,7 +102,11 @@ impl VersionVector {
     /// Takes in all that `other` knows.
     pub fn merge(&mut self, other: &Self) {
         for (peer, end) in other.iter() {
-            self.include(CounterSpan { peer, start: 0, end });
+            self.include(CounterSpan {
+                peer,
+                start: 0,
+                end,
+            });
         }
     }
 
@@ -152,14 +156,24 @@ mod tests {
 
     #[test]
     fn what_one_vector_knows_beyond_another_is_a_span_a_peer() {
-        let ours: VersionVector = [(PeerId(1), 5), (PeerId(2), 3), (PeerId(3), 1)].into_iter().collect();
+        let ours: VersionVector = [(PeerId(1), 5), (PeerId(2), 3), (PeerId(3), 1)]
+            .into_iter()
+            .collect();
         let theirs: VersionVector = [(PeerId(1), 2), (PeerId(2), 3)].into_iter().collect();
         let beyond: Vec<_> = ours.beyond(&theirs).collect();
         assert_eq!(
             beyond,
             [
-                CounterSpan { peer: PeerId(1), start: 2, end: 5 },
-                CounterSpan { peer: PeerId(3), start: 0, end: 1 },
+                CounterSpan {
+                    peer: PeerId(1),
+                    start: 2,
+                    end: 5
+                },
+                CounterSpan {
+                    peer: PeerId(3),
+                    start: 0,
+                    end: 1
+                },
             ]
         );
         assert!(ours.includes(&theirs) && !theirs.includes(&ours));

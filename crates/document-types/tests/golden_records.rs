@@ -25,8 +25,14 @@ fn update(payload: wire::Payload) -> wire::StampedUpdate {
         peer: 0xfeed_beef_cafe_f00d,
         counter_start: 40,
         counter_end: 42,
-        dependencies: vec![wire::OpId { peer: 7, counter: 39 }],
-        kinds: vec![wire::OperationKind::Insert.into(), wire::OperationKind::Style.into()],
+        dependencies: vec![wire::OpId {
+            peer: 7,
+            counter: 39,
+        }],
+        kinds: vec![
+            wire::OperationKind::Insert.into(),
+            wire::OperationKind::Style.into(),
+        ],
         digest: Bytes::from(vec![0xab; 32]),
         correlation_id: "ses_1/0000000000000001".into(),
         receipt: Bytes::new(),
@@ -51,20 +57,28 @@ fn record(document: &str, body: wire::Body) -> wire::OpRecord {
 /// Every kind of record, by the name of its vector.
 fn records() -> Vec<(&'static str, wire::OpRecord)> {
     let batch = |payload| {
-        wire::Body::Updates(wire::UpdateBatch { updates: vec![update(payload)] })
+        wire::Body::Updates(wire::UpdateBatch {
+            updates: vec![update(payload)],
+        })
     };
     let blob = wire::BlobReference {
         pointer: "blobs/ab/cd".into(),
         sha256: Bytes::from(vec![0xcd; 32]),
         length_bytes: 15_000_000,
     };
-    let ciphertext =
-        wire::CiphertextRecord { key_id: "k1".into(), record: Bytes::from_static(&[1, 2, 3]) };
+    let ciphertext = wire::CiphertextRecord {
+        key_id: "k1".into(),
+        record: Bytes::from_static(&[1, 2, 3]),
+    };
     let voided = wire::VoidSpans {
         hlc: 9 << 16,
         operator: "usr_operator".into(),
         reason: "it stopped every reader".into(),
-        spans: vec![wire::CounterSpan { peer: 7, counter_start: 1, counter_end: 3 }],
+        spans: vec![wire::CounterSpan {
+            peer: 7,
+            counter_start: 1,
+            counter_end: 3,
+        }],
     };
     let grant = wire::Grant {
         hlc: 10 << 16,
@@ -72,12 +86,31 @@ fn records() -> Vec<(&'static str, wire::OpRecord)> {
         user: "usr_bob".into(),
         role: wire::Role::Viewer.into(),
     };
-    let epoch = wire::Epoch { hlc: 11 << 16, generation: 2, key_id: "k2".into() };
+    let epoch = wire::Epoch {
+        hlc: 11 << 16,
+        generation: 2,
+        key_id: "k2".into(),
+    };
     vec![
-        ("updates-inline", record("doc_1", batch(wire::Payload::Inline(Bytes::from_static(b"loro"))))),
-        ("updates-blob", record("doc_1", batch(wire::Payload::Blob(blob)))),
-        ("updates-ciphertext", record("doc_1", batch(wire::Payload::Ciphertext(ciphertext)))),
-        ("heartbeat", record("", wire::Body::Heartbeat(wire::Heartbeat { hlc: 8 << 16 }))),
+        (
+            "updates-inline",
+            record(
+                "doc_1",
+                batch(wire::Payload::Inline(Bytes::from_static(b"loro"))),
+            ),
+        ),
+        (
+            "updates-blob",
+            record("doc_1", batch(wire::Payload::Blob(blob))),
+        ),
+        (
+            "updates-ciphertext",
+            record("doc_1", batch(wire::Payload::Ciphertext(ciphertext))),
+        ),
+        (
+            "heartbeat",
+            record("", wire::Body::Heartbeat(wire::Heartbeat { hlc: 8 << 16 })),
+        ),
         ("void-spans", record("doc_1", wire::Body::VoidSpans(voided))),
         ("grant", record("doc_1", wire::Body::Grant(grant))),
         ("epoch", record("doc_1", wire::Body::Epoch(epoch))),
@@ -176,8 +209,7 @@ fn update_meaning(update: &wire::StampedUpdate) -> Value {
             });
         }
         wire::Payload::Ciphertext(record) => {
-            json["ciphertext"] =
-                json!({ "key_id": record.key_id, "record": hex(&record.record) });
+            json["ciphertext"] = json!({ "key_id": record.key_id, "record": hex(&record.record) });
         }
     }
     json
@@ -187,7 +219,10 @@ fn update_meaning(update: &wire::StampedUpdate) -> Value {
 fn every_vector_has_its_bytes_and_its_meaning() {
     let dir = vectors_dir();
     for (name, record) in records() {
-        let (bin, text) = (dir.join(format!("{name}.bin")), dir.join(format!("{name}.json")));
+        let (bin, text) = (
+            dir.join(format!("{name}.bin")),
+            dir.join(format!("{name}.json")),
+        );
         #[allow(clippy::disallowed_methods)] // A switch for whoever runs the test.
         let update = std::env::var_os("UPDATE_GOLDEN").is_some();
         if update {
@@ -196,11 +231,19 @@ fn every_vector_has_its_bytes_and_its_meaning() {
             fs::write(&text, pretty + "\n").unwrap();
         }
         let bytes = fs::read(&bin).unwrap();
-        assert_eq!(bytes, record.encode_to_vec(), "{name}: the bytes have changed");
+        assert_eq!(
+            bytes,
+            record.encode_to_vec(),
+            "{name}: the bytes have changed"
+        );
         let told: Value = serde_json::from_slice(&fs::read(&text).unwrap()).unwrap();
         assert_eq!(meaning(&record), told, "{name}: the meaning has changed");
         let decoded = OpRecord::decode(Bytes::from(bytes.clone())).unwrap();
-        assert_eq!(decoded.encode(), bytes, "{name}: checking and encoding again changes it");
+        assert_eq!(
+            decoded.encode(),
+            bytes,
+            "{name}: checking and encoding again changes it"
+        );
     }
 }
 
@@ -209,7 +252,10 @@ fn a_newer_version_is_refused_with_a_word_on_what_to_do() {
     let (_, mut newer) = records().remove(0);
     newer.version = 2;
     let refused = OpRecord::decode(newer.encode_to_vec().into()).unwrap_err();
-    assert!(matches!(refused, RecordError::NewerVersion { found: 2, known: 1 }));
+    assert!(matches!(
+        refused,
+        RecordError::NewerVersion { found: 2, known: 1 }
+    ));
     assert!(refused.to_string().contains("upgrade this node"));
 }
 
@@ -230,7 +276,9 @@ fn broken_records_name_the_field() {
         if let Some(wire::Body::Updates(batch)) = &mut record.body {
             change(&mut batch.updates[0]);
         }
-        OpRecord::decode(record.encode_to_vec().into()).unwrap_err().to_string()
+        OpRecord::decode(record.encode_to_vec().into())
+            .unwrap_err()
+            .to_string()
     };
     assert!(broken(|update| update.counter_end = update.counter_start).contains("counter_end"));
     assert!(broken(|update| update.digest = Bytes::from_static(b"short")).contains("digest"));

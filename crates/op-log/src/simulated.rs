@@ -184,7 +184,7 @@ impl OpLog for SimulatedOpLog {
             sleep(delay).await;
         }
         loop {
-            let (mut changed, next_due) = {
+            let (changed, next_due) = {
                 let state = self.log.settled();
                 let Some(found) = state.partition(partition) else {
                     return Err(state.no_such_partition(partition));
@@ -194,7 +194,7 @@ impl OpLog for SimulatedOpLog {
                 if !entries.is_empty() {
                     return Ok(entries);
                 }
-                (found.changed.subscribe(), found.next_due())
+                (found.changed.clone().notified_owned(), found.next_due())
             };
             let due = async {
                 match next_due {
@@ -204,8 +204,7 @@ impl OpLog for SimulatedOpLog {
             };
             tokio::select! {
                 biased;
-                // The sender lives in the log, which this handle holds.
-                _ = changed.changed() => {}
+                () = changed => {}
                 () = due => {}
             }
         }

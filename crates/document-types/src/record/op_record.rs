@@ -182,7 +182,10 @@ impl OpRecord {
     pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
         let record = wire::OpRecord::decode(bytes)?;
         if record.version > super::VERSION {
-            return Err(RecordError::NewerVersion { found: record.version, known: super::VERSION });
+            return Err(RecordError::NewerVersion {
+                found: record.version,
+                known: super::VERSION,
+            });
         }
         if record.version == 0 {
             return Err(RecordError::Missing { field: "version" });
@@ -211,7 +214,12 @@ impl OpRecord {
                 hlc: voided.content.hlc.as_u64(),
                 operator: voided.content.operator.clone(),
                 reason: voided.content.reason.clone(),
-                spans: voided.content.spans.iter().map(|span| span_to_wire(*span)).collect(),
+                spans: voided
+                    .content
+                    .spans
+                    .iter()
+                    .map(|span| span_to_wire(*span))
+                    .collect(),
             }),
             Body::Grant(grant) => wire::Body::Grant(wire::Grant {
                 hlc: grant.content.hlc.as_u64(),
@@ -275,9 +283,16 @@ impl OpRecord {
                     role: grant.role(),
                 },
             }),
-            wire::Body::Epoch(epoch) => Body::Epoch(Document { id: document()?, content: epoch }),
+            wire::Body::Epoch(epoch) => Body::Epoch(Document {
+                id: document()?,
+                content: epoch,
+            }),
         };
-        Ok(Self { position, traceparent: record.traceparent, body })
+        Ok(Self {
+            position,
+            traceparent: record.traceparent,
+            body,
+        })
     }
 }
 
@@ -343,7 +358,10 @@ impl StampedUpdate {
                 .ok_or(RecordError::OutOfBounds { field: "digest" })?,
             receipt: update.receipt,
             inserted_text_bytes: update.inserted_text_bytes,
-            payload: match update.payload.ok_or(RecordError::Missing { field: "payload" })? {
+            payload: match update
+                .payload
+                .ok_or(RecordError::Missing { field: "payload" })?
+            {
                 wire::Payload::Inline(bytes) => Payload::Inline(bytes),
                 wire::Payload::Blob(reference) => Payload::Blob(reference),
                 wire::Payload::Ciphertext(record) => Payload::Ciphertext(record),
@@ -357,12 +375,22 @@ fn id<T>(field: &'static str, parsed: Result<T, IdError>) -> Result<T, RecordErr
 }
 
 fn span_to_wire(span: CounterSpan) -> wire::CounterSpan {
-    wire::CounterSpan { peer: span.peer.0, counter_start: span.start, counter_end: span.end }
+    wire::CounterSpan {
+        peer: span.peer.0,
+        counter_start: span.start,
+        counter_end: span.end,
+    }
 }
 
 fn span_from_wire(peer: u64, start: u32, end: u32) -> Result<CounterSpan, RecordError> {
     if end <= start {
-        return Err(RecordError::OutOfBounds { field: "counter_end" });
+        return Err(RecordError::OutOfBounds {
+            field: "counter_end",
+        });
     }
-    Ok(CounterSpan { peer: PeerId(peer), start, end })
+    Ok(CounterSpan {
+        peer: PeerId(peer),
+        start,
+        end,
+    })
 }

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clock::Random;
 use document_types::{DocumentId, LogOffset};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::{LogEntry, ReadError, ReadLimit, TrimError};
@@ -19,8 +20,9 @@ pub(super) struct Partition {
     /// When the last append of each node becomes durable: none of its later ones does before.
     last_due: BTreeMap<u64, Instant>,
     crashed_nodes: BTreeSet<u64>,
-    /// Changes whenever a waiting reader should look again.
-    pub(super) changed: watch::Sender<()>,
+    /// Wakes waiting readers when they should look again, in the order in which they came: a watch
+    /// channel would wake them in an order of its own, which no seed repeats.
+    pub(super) changed: Arc<Notify>,
 }
 
 /// A record on its way.
@@ -77,7 +79,7 @@ impl Partition {
                 // Nobody may be waiting for the answer; then it is not needed.
                 let _ = done.send(offset);
             }
-            self.changed.send_replace(());
+            self.changed.notify_waiters();
         }
     }
 
@@ -88,7 +90,7 @@ impl Partition {
         *last_due = due.max(*last_due);
         let due = *last_due;
         self.in_flight.insert((due, number), in_flight);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         due
     }
 
@@ -115,7 +117,7 @@ impl Partition {
         {
             self.in_flight.remove(key);
         }
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         (kept_count, count - kept_count)
     }
 
