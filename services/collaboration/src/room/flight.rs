@@ -1,0 +1,341 @@
+//! A flight: what one flush holds, on its way from the queue through the dry run into the log.
+//!
+//! A room has one flight at a time, so its records stand in the log in the order in which they passed
+//! the gate. It starts when something waits and nothing flies, and lands when the room's own tail
+//! brings its record: an append's result alone acknowledges nothing.
+
+use std::ops::ControlFlow;
+
+use document_types::limits::{
+    WAITING_UPDATES_BYTES_MAX, WAITING_UPDATES_COUNT_MAX, WAITING_UPDATES_TIME_MAX,
+};
+use document_types::record::{Body, Document, OpRecord};
+use document_types::{ErrorCode, HlcTimestamp};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Room;
+use crate::clearing::{Cleared, clear};
+use crate::gate::{Offer, Refusal, chain, sequence};
+use crate::log_writer::{Appended, NodeIdentity};
+use crate::trial::{Trial, Tried};
+
+/// Where the flight is.
+#[derive(Default)]
+pub(super) enum Flight {
+    /// There is none.
+    #[default]
+    None,
+    /// Updates that overlap what is known, or that insert too much at once, are looked at closely.
+    Clearing(BoxFuture<'static, Vec<Cleared>>),
+    /// In the dry run.
+    Trying(BoxFuture<'static, Tried>),
+    /// On the way into the log; its record may come from the tail at any moment. The task goes on
+    /// although the room ends, so that the record's number is used.
+    Appending(oneshot::Receiver<Appended>, AbortHandle, InFlight),
+    /// The log has taken it, or an empty record in its place. The tail will bring it.
+    Landing(InFlight),
+}
+
+/// What is being appended.
+pub(super) struct InFlight {
+    sequence: u64,
+    updates: Vec<Flying>,
+}
+
+/// One update with the stamp that it flies under.
+pub(super) struct Flying {
+    pub(super) offer: Offer,
+    pub(super) hlc: HlcTimestamp,
+}
+
+/// A flight that the tail has brought.
+pub(super) struct Landed {
+    pub(super) updates: Vec<Flying>,
+    /// Whether it is the record itself, not the empty one that was put in its place.
+    pub(super) is_ours: bool,
+}
+
+/// A stage that has ended.
+pub(super) enum Step {
+    Cleared(Vec<Cleared>),
+    Tried(Tried),
+    Appended(Appended),
+}
+
+impl Flight {
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Waits for the end of the stage. Dropping the future loses nothing.
+    pub(super) async fn step(&mut self) -> Step {
+        match self {
+            Self::Clearing(clearing) => Step::Cleared(clearing.await),
+            Self::Trying(trying) => Step::Tried(trying.await),
+            Self::Appending(outcome, ..) => {
+                Step::Appended(outcome.await.unwrap_or(Appended::Unsettled))
+            }
+            Self::None | Self::Landing(_) => std::future::pending().await,
+        }
+    }
+
+    /// Lands the flight if `record` is its record or stands in its place.
+    pub(super) fn land(&mut self, record: &OpRecord, node: &NodeIdentity) -> Option<Landed> {
+        let (Self::Appending(.., flying) | Self::Landing(flying)) = &*self else {
+            return None;
+        };
+        let position = &record.position;
+        let is_it = position.node == node.node
+            && position.epoch == node.epoch
+            && position.region == node.region
+            && position.sequence == flying.sequence;
+        if !is_it {
+            return None;
+        }
+        let updates = match std::mem::take(self) {
+            Self::Appending(_, task, flying) => {
+                // The number is used; nothing is left to be tried.
+                task.abort();
+                flying.updates
+            }
+            Self::Landing(flying) => flying.updates,
+            Self::None | Self::Clearing(_) | Self::Trying(_) => return None,
+        };
+        Some(Landed {
+            updates,
+            is_ours: matches!(record.body, Body::Updates(_)),
+        })
+    }
+}
+
+impl Room {
+    /// Starts a flight if something waits and nothing flies.
+    pub(super) fn start_flight(&mut self) {
+        if !self.flight.is_none() || self.queue.is_empty() {
+            return;
+        }
+        let (ready, unclear) = loop {
+            let sequenced = sequence(&self.admission, &mut self.queue);
+            for offer in sequenced.known {
+                self.settle(offer.batch, 1, None);
+            }
+            for (offer, refusal) in sequenced.refused {
+                self.refuse(offer.batch, &refusal);
+            }
+            if self.all_wanted(&sequenced.ready) {
+                break (sequenced.ready, sequenced.unclear);
+            }
+            // What was judged on top of an update of a refused batch is judged anew. Each round
+            // ends a batch at least.
+            let unclear = sequenced.unclear.into_iter().map(|(offer, _)| offer);
+            self.queue_again(sequenced.ready.into_iter().chain(unclear));
+        };
+        if !unclear.is_empty() {
+            self.queue_again(ready.into_iter());
+            let clearing = clear(
+                self.parts.clone(),
+                self.document.clone(),
+                self.recent_bytes(),
+                unclear,
+            );
+            self.flight = Flight::Clearing(clearing.boxed());
+        } else if ready.is_empty() {
+            self.give_up_waiting();
+        } else {
+            self.try_out(ready, false);
+        }
+        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+    }
+
+    /// Whether none of `offers` belongs to a batch that was refused meanwhile.
+    fn all_wanted(&self, offers: &[Offer]) -> bool {
+        offers
+            .iter()
+            .all(|offer| self.batches.contains_key(&offer.batch))
+    }
+
+    /// Puts offers back in front of the queue, but for those of refused batches.
+    fn queue_again(&mut self, offers: impl DoubleEndedIterator<Item = Offer>) {
+        for offer in offers.rev() {
+            if self.batches.contains_key(&offer.batch) {
+                self.queue.push_front(offer);
+            }
+        }
+        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+    }
+
+    /// Sends updates to the dry run; with everything that the document is made of, if it asks so.
+    fn try_out(&mut self, offers: Vec<Offer>, with_base: bool) {
+        let trial = Trial {
+            document: self.document.clone(),
+            version: self.admission.version().clone(),
+            applied: self.untried().unwrap_or_default(),
+            base: with_base.then(|| self.recent_bytes()),
+            forget: std::mem::take(&mut self.contaminated),
+            offers,
+        };
+        self.tried_to = self.recent.end();
+        self.flight = Flight::Trying(trial.run(self.parts.clone()).boxed());
+    }
+
+    /// What is left in the queue now waits for its dependencies; that has bounds.
+    fn give_up_waiting(&mut self) {
+        let now = Instant::now();
+        let mut bytes = 0;
+        let mut late = Vec::new();
+        for (i, offer) in self.queue.iter().enumerate() {
+            bytes += offer.bytes.len();
+            if now.duration_since(offer.arrived) > WAITING_UPDATES_TIME_MAX
+                || bytes > WAITING_UPDATES_BYTES_MAX
+                || i >= WAITING_UPDATES_COUNT_MAX
+            {
+                late.push(offer.batch);
+            }
+        }
+        for batch in late {
+            let message = "it builds on operations that have not arrived here; join again";
+            self.refuse(batch, &Refusal::new(ErrorCode::MissingDependency, message));
+        }
+    }
+
+    /// Goes on after a stage has ended. Breaks if the log can't be written any more.
+    pub(super) async fn advance(&mut self, step: Step) -> ControlFlow<()> {
+        match step {
+            Step::Cleared(cleared) => self.take_cleared(cleared),
+            Step::Tried(tried) => self.take_tried(tried).await,
+            Step::Appended(appended) => return self.take_appended(appended),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_cleared(&mut self, cleared: Vec<Cleared>) {
+        self.flight = Flight::None;
+        for cleared in cleared {
+            match cleared {
+                Cleared::Known(offer) => self.settle(offer.batch, 1, None),
+                Cleared::Spans(offer, spans) => {
+                    self.admission.learn_spans(spans);
+                    self.queue.push_front(offer);
+                }
+                Cleared::Instead(offer, slices) => {
+                    if let Some(batch) = self.batches.get_mut(&offer.batch) {
+                        batch.open += slices.len() - 1;
+                        slices
+                            .into_iter()
+                            .rev()
+                            .for_each(|slice| self.queue.push_front(slice));
+                    }
+                }
+                Cleared::Refused(offer, refusal) => self.refuse(offer.batch, &refusal),
+            }
+        }
+        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+    }
+
+    async fn take_tried(&mut self, tried: Tried) {
+        self.flight = Flight::None;
+        if tried.needs_base {
+            self.try_out(tried.harmless, true);
+            return;
+        }
+        for (offer, reason) in tried.harmful {
+            metrics::counter!(crate::metrics::HARMFUL_UPDATES).increment(1);
+            self.parts
+                .gate
+                .suspensions
+                .note(&offer.author, Instant::now());
+            self.refuse(offer.batch, &Refusal::new(ErrorCode::InvalidUpdate, reason));
+            let message = "an update from here would have harmed every reader";
+            self.close(&offer.session, ErrorCode::InvalidUpdate, message);
+        }
+        if let Some(refusal) = tried.unavailable {
+            self.contaminated = true;
+            for offer in &tried.harmless {
+                self.refuse(offer.batch, &refusal);
+            }
+            return;
+        }
+        let offers = tried.harmless;
+        if !self.all_wanted(&offers) {
+            // What was tried on top of an update that is not appended is judged anew.
+            self.contaminated = true;
+            self.queue_again(offers.into_iter());
+            return;
+        }
+        if offers.is_empty() {
+            return;
+        }
+        match self.parts.gate.stamp(&offers).await {
+            Ok(stamped) => {
+                metrics::histogram!(crate::metrics::RECORD_UPDATES)
+                    .record(u32::try_from(stamped.len()).unwrap_or(u32::MAX));
+                let updates = offers
+                    .into_iter()
+                    .zip(&stamped)
+                    .map(|(offer, update)| Flying {
+                        offer,
+                        hlc: update.stamp.hlc,
+                    })
+                    .collect();
+                let body = Body::Updates(Document {
+                    id: self.document.clone(),
+                    content: stamped,
+                });
+                let traceparent = std::mem::take(&mut self.traceparent);
+                let record =
+                    self.parts
+                        .writer
+                        .enqueue(self.partition, &self.document, traceparent, body);
+                let flying = InFlight {
+                    sequence: record.sequence(),
+                    updates,
+                };
+                let parts = self.parts.clone();
+                let (sender, outcome) = oneshot::channel();
+                let settling = async move { parts.writer.settle(record, sender).await };
+                let task = self.parts.tasks.spawn(settling).abort_handle();
+                self.flight = Flight::Appending(outcome, task, flying);
+            }
+            Err(refusal) => {
+                self.contaminated = true;
+                offers
+                    .iter()
+                    .for_each(|offer| self.refuse(offer.batch, &refusal));
+            }
+        }
+    }
+
+    fn take_appended(&mut self, appended: Appended) -> ControlFlow<()> {
+        let Flight::Appending(.., flying) = std::mem::take(&mut self.flight) else {
+            return ControlFlow::Continue(());
+        };
+        match appended {
+            Appended::Written | Appended::Unknown => self.flight = Flight::Landing(flying),
+            Appended::Not(error) => {
+                self.contaminated = true;
+                let refusal = Refusal::new(ErrorCode::Unavailable, chain(&error));
+                flying
+                    .updates
+                    .iter()
+                    .for_each(|u| self.refuse(u.offer.batch, &refusal));
+            }
+            Appended::Unsettled => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The bytes of all recent updates, for whoever loads the document from the store, which may be
+    /// a little behind the log.
+    pub(super) fn recent_bytes(&self) -> Vec<bytes::Bytes> {
+        let recent = self.recent.from(self.recent.start());
+        recent
+            .into_iter()
+            .flatten()
+            .map(|update| update.bytes.clone())
+            .collect()
+    }
+}

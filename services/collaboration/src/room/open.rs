@@ -1,0 +1,126 @@
+//! Opening a room: the fold's state from the store, and what the log has since.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use admission::Admission;
+use document_types::limits::{ROOM_OPEN_ATTEMPTS_MAX, ROOM_QUEUE_COUNT_MAX};
+use document_types::record::StampedUpdate;
+use document_types::{DocumentId, LogOffset, partition_of};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::flight::Flight;
+use super::pulse::Pulse;
+use super::recent::Recent;
+use super::{Join, Room};
+use crate::node::NodeParts;
+use crate::partition_tail::{TailError, read_range};
+use document_store::StoreError;
+
+/// Why a room can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("the document's state can't be read")]
+    Store(#[from] StoreError),
+    #[error("the document's log can't be read")]
+    Log(#[from] TailError),
+}
+
+impl Room {
+    /// Opens the room of `document`, at the tail of its partition.
+    pub(crate) async fn open(
+        parts: Arc<NodeParts>,
+        document: DocumentId,
+        joins: mpsc::Receiver<Join>,
+        stop: CancellationToken,
+    ) -> Result<Self, OpenError> {
+        for _ in 1..ROOM_OPEN_ATTEMPTS_MAX {
+            match Self::open_once(&parts, &document).await {
+                // The log was trimmed between two of our looks; the store has moved on, too.
+                Err(OpenError::Log(TailError::Read(op_log::ReadError::Trimmed { .. }))) => {}
+                Err(error) => return Err(error),
+                Ok(opened) => return opened.into_room(parts, document, joins, stop).await,
+            }
+        }
+        let opened = Self::open_once(&parts, &document).await?;
+        opened.into_room(parts, document, joins, stop).await
+    }
+
+    async fn open_once(parts: &NodeParts, document: &DocumentId) -> Result<Opened, OpenError> {
+        let partition = partition_of(document, parts.log.partition_count());
+        let source = parts.source(partition);
+        // First where merging stands, then the document: whatever is merged in between is read
+        // twice, and falls away.
+        let merged = parts.store.merged(&source).await?;
+        let loaded = parts.store.load_admission(document).await?;
+        let tail = parts.tails.subscribe(partition, document).await?;
+        let from = merged.map_or(LogOffset(0), LogOffset::next);
+        let since = read_range(&*parts.log, partition, document, from, tail.from).await?;
+        let held = loaded
+            .waiting
+            .into_iter()
+            .map(|(_, update)| update)
+            .collect();
+        let admission = loaded.admission;
+        Ok(Opened {
+            partition,
+            admission,
+            held,
+            since,
+            records: tail.records,
+        })
+    }
+}
+
+struct Opened {
+    partition: document_types::LogPartition,
+    admission: Admission,
+    held: VecDeque<StampedUpdate>,
+    since: Vec<crate::partition_tail::TailRecord>,
+    records: mpsc::Receiver<Arc<crate::partition_tail::TailRecord>>,
+}
+
+impl Opened {
+    async fn into_room(
+        self,
+        parts: Arc<NodeParts>,
+        document: DocumentId,
+        joins: mpsc::Receiver<Join>,
+        stop: CancellationToken,
+    ) -> Result<Room, OpenError> {
+        let (requests_sender, requests) = mpsc::channel(ROOM_QUEUE_COUNT_MAX);
+        let (notices_sender, notices) = mpsc::channel(ROOM_QUEUE_COUNT_MAX);
+        let mut room = Room {
+            parts,
+            document,
+            partition: self.partition,
+            recent: Recent::after(self.admission.version().clone()),
+            admission: self.admission,
+            held: self.held,
+            sessions: BTreeMap::new(),
+            next_stay: 0,
+            pulse: Pulse::default(),
+            next_beat: None,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            batches: BTreeMap::new(),
+            next_batch: 0,
+            flight: Flight::None,
+            tried_to: 0,
+            contaminated: false,
+            traceparent: String::new(),
+            requests,
+            requests_sender,
+            joins,
+            notices,
+            notices_sender,
+            records: self.records,
+            stop,
+        };
+        for record in &self.since {
+            room.fold(record).await?;
+        }
+        Ok(room)
+    }
+}

@@ -1,0 +1,156 @@
+//! The room's beat.
+//!
+//! Importing an update costs time in proportion to the operations since the last version that every
+//! writer had seen. With many people typing freely there never is such a version; on a beat there is
+//! one nearly every time: clients import the beat's frame and only then commit their own edits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use document_types::SessionId;
+use document_types::limits::{
+    PULSE_BEAT_FAST, PULSE_BEAT_SLOW, PULSE_OFF_AFTER, PULSE_TYPISTS_FAST, PULSE_TYPISTS_OFF,
+    PULSE_TYPISTS_ON, PULSE_WINDOW,
+};
+use tokio::time::Instant;
+
+/// Who types, and whether the room beats.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    typed_at: BTreeMap<SessionId, Instant>,
+    /// The beat's length, while there is one.
+    beat: Option<Duration>,
+    /// Since when there have been few typists.
+    few_since: Option<Instant>,
+}
+
+/// One beat: its number and length, from the wall clock, so that all rooms of a document cut their
+/// frames together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beat {
+    pub(crate) number: u64,
+    pub(crate) length_ms: u32,
+}
+
+impl Pulse {
+    /// A session offered edits of its own.
+    pub(crate) fn typed(&mut self, session: &SessionId, now: Instant) {
+        self.typed_at.insert(session.clone(), now);
+    }
+
+    /// A session left.
+    pub(crate) fn left(&mut self, session: &SessionId) {
+        self.typed_at.remove(session);
+    }
+
+    /// Whether a session typed lately, and so takes part in the beat.
+    pub(crate) fn is_typist(&self, session: &SessionId) -> bool {
+        self.typed_at.contains_key(session)
+    }
+
+    /// How many typed lately.
+    pub(crate) fn typists(&self) -> usize {
+        self.typed_at.len()
+    }
+
+    /// The beat's length, while the room beats.
+    pub(crate) fn beat(&self) -> Option<Duration> {
+        self.beat
+    }
+
+    /// Forgets who stopped typing and settles whether the room beats. Says whether that changed.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        self.typed_at
+            .retain(|_, at| now.duration_since(*at) < PULSE_WINDOW);
+        let typists = self.typed_at.len();
+        if typists <= PULSE_TYPISTS_OFF {
+            self.few_since.get_or_insert(now);
+        } else {
+            self.few_since = None;
+        }
+        let stays = self.beat.is_some()
+            && self
+                .few_since
+                .is_none_or(|since| now.duration_since(since) < PULSE_OFF_AFTER);
+        let beat = (typists >= PULSE_TYPISTS_ON || stays).then_some({
+            if typists <= PULSE_TYPISTS_FAST {
+                PULSE_BEAT_FAST
+            } else {
+                PULSE_BEAT_SLOW
+            }
+        });
+        let changed = beat != self.beat;
+        self.beat = beat;
+        changed
+    }
+}
+
+impl Beat {
+    /// The beat in which `now_ms` lies.
+    pub(crate) fn at(now_ms: u64, length: Duration) -> Self {
+        let length_ms = u32::try_from(length.as_millis()).unwrap_or(u32::MAX).max(1);
+        Self {
+            number: now_ms / u64::from(length_ms),
+            length_ms,
+        }
+    }
+
+    /// How long it is from `now_ms` to the next beat.
+    pub(crate) fn until_next(self, now_ms: u64) -> Duration {
+        let length_ms = u64::from(self.length_ms);
+        Duration::from_millis(length_ms - now_ms % length_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(i: usize) -> SessionId {
+        SessionId::parse(&format!("ses_{i}")).unwrap()
+    }
+
+    fn type_all(pulse: &mut Pulse, count: usize, now: Instant) {
+        (0..count).for_each(|i| pulse.typed(&session(i), now));
+        pulse.settle(now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_typists_are_free_and_four_beat() {
+        let (mut pulse, now) = (Pulse::default(), Instant::now());
+        type_all(&mut pulse, 3, now);
+        assert_eq!(pulse.beat(), None);
+        type_all(&mut pulse, 4, now);
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_FAST));
+        type_all(&mut pulse, 11, now);
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_SLOW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_beat_ends_after_a_while_with_few_typists_and_not_before() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        type_all(&mut pulse, 4, start);
+        let few = start + PULSE_WINDOW;
+        type_all(&mut pulse, 3, few);
+        pulse.settle(few + PULSE_WINDOW - Duration::from_millis(1));
+        assert!(pulse.beat().is_some(), "three are not few enough to stop");
+        type_all(&mut pulse, 2, few + PULSE_WINDOW);
+        assert!(pulse.beat().is_some());
+        type_all(&mut pulse, 2, few + PULSE_WINDOW + PULSE_OFF_AFTER);
+        assert_eq!(pulse.beat(), None);
+    }
+
+    #[test]
+    fn beats_are_multiples_of_wall_clock_time() {
+        let beat = Beat::at(1_000_030, Duration::from_millis(60));
+        assert_eq!(
+            beat,
+            Beat {
+                number: 16_667,
+                length_ms: 60
+            }
+        );
+        assert_eq!(beat.until_next(1_000_030), Duration::from_millis(50));
+        assert_eq!(beat.until_next(1_000_080), Duration::from_millis(60));
+    }
+}
