@@ -1,0 +1,17 @@
+//! Who is in a document and where: the port [`PresenceStore`] and its embedded adapter.
+//!
+//! Presence is worth nothing two seconds later, so nothing here is durable and nothing here waits
+//! for the log. What sessions show are the engine's encoded ephemeral entries, which are taken apart
+//! ([`decode_entries`]) only as far as it takes to keep the newest of each key and to take them away
+//! when their session is gone.
+
+pub mod conformance;
+mod embedded;
+mod entry;
+mod port;
+mod session_entries;
+
+pub use embedded::EmbeddedPresenceStore;
+pub use entry::{EntriesError, Entry, decode_entries, encode_entries};
+pub use port::{News, PresenceStore, PresenceStoreError, Seat};
+pub use session_entries::{SessionEntries, merge_newest};

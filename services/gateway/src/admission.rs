@@ -1,0 +1,114 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::gauge;
+use tokio::time::Instant;
+
+use crate::GatewayLimits;
+use crate::metric_names::CONNECTIONS_OPEN;
+use crate::rate::Rate;
+
+/// Decides which sockets are taken: a number at once and a number a second. It stands before the
+/// upgrade, where a refusal costs least.
+pub(crate) struct Admission {
+    limits: GatewayLimits,
+    started: Instant,
+    arrivals: Mutex<Rate>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Too many sockets, or too many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// When to come back.
+    pub(crate) retry_after: Duration,
+}
+
+/// How long a client is sent away when the gateway is full.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+impl Admission {
+    pub(crate) fn new(limits: GatewayLimits) -> Self {
+        let started = Instant::now();
+        Self {
+            limits,
+            started,
+            arrivals: Mutex::new(Rate::new(limits.connections_per_second_max, Duration::ZERO)),
+            open: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    /// Takes a socket's place, which is free again when it is dropped.
+    pub(crate) fn admit(&self) -> Result<Place, Refused> {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let retry_after = arrivals.take(1.0, self.started.elapsed());
+        if !retry_after.is_zero() {
+            // Who is sent away does not count, or a storm would shut out those who wait as told.
+            arrivals.give_back(1.0);
+            return Err(Refused { retry_after });
+        }
+        let place = Place::take(self.open.clone());
+        if place.open.load(Ordering::Relaxed) > self.limits.connections_count_max {
+            return Err(Refused {
+                retry_after: FULL_RETRY_AFTER,
+            });
+        }
+        Ok(place)
+    }
+}
+
+/// One socket's place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    open: Arc<AtomicUsize>,
+}
+
+impl Place {
+    fn take(open: Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        gauge!(CONNECTIONS_OPEN).increment(1.0);
+        Self { open }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        gauge!(CONNECTIONS_OPEN).decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_bounded_and_come_free() {
+        let limits = GatewayLimits {
+            connections_count_max: 1,
+            connections_per_second_max: 100,
+        };
+        let admission = Admission::new(limits);
+        let place = admission.admit().unwrap();
+        assert_eq!(admission.admit().unwrap_err().retry_after, FULL_RETRY_AFTER);
+        drop(place);
+        admission.admit().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_is_told_when_to_come_back() {
+        let limits = GatewayLimits {
+            connections_count_max: 100,
+            connections_per_second_max: 2,
+        };
+        let admission = Admission::new(limits);
+        let _places = [admission.admit().unwrap(), admission.admit().unwrap()];
+        for _ in 0..10 {
+            let refused = admission.admit().unwrap_err();
+            assert_eq!(refused.retry_after, Duration::from_millis(500));
+        }
+        tokio::time::advance(Duration::from_millis(500)).await;
+        admission.admit().unwrap();
+    }
+}
