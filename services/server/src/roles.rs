@@ -1,0 +1,9 @@
+//! The parts of a node, one file each: how each is put together, and how it ends.
+
+pub mod collaboration;
+pub mod gateway;
+pub mod history;
+pub mod log;
+pub mod merger;
+pub mod presence;
+pub mod storage;

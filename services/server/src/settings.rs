@@ -1,0 +1,150 @@
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use document_types::limits::DRAIN_TIME_MAX;
+use document_types::{NodeId, RegionId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use service_runtime::telemetry::LogFormat;
+
+/// All that can be set about a node. Plain data: what does the work (disks, clocks, randomness) is in
+/// [`crate::Components`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The address on which pages, sockets, health and metrics are served. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The directory that holds the log and the store; it is created if there is none. One process
+    /// at a time may use it.
+    pub data: PathBuf,
+    /// The region this node is in, as it stands in the log's records.
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// This node's number, which no other node of the region has.
+    pub node: u32,
+    /// How long the node may take to end in order once it was asked to, in milliseconds. What is
+    /// acknowledged is durable anyway; this is for clients to be told and for work to be finished.
+    pub drain_time_max_ms: u64,
+    /// The embedded operation log.
+    pub log: LogSettings,
+    /// The embedded store.
+    pub store: StoreSettings,
+    /// Trying updates before they reach the log.
+    pub dry_run: DryRunSettings,
+    /// What browsers get.
+    pub web: WebSettings,
+    /// Log lines.
+    pub telemetry: TelemetrySettings,
+}
+
+/// The embedded operation log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Partitions of a new log. A log keeps the number it was made with, since a document's partition
+    /// follows from it; another number is refused.
+    pub partition_count: u32,
+}
+
+/// The embedded store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// Bytes of pages that the store may keep in memory.
+    pub cache_bytes: usize,
+}
+
+/// Trying updates before they reach the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DryRunSettings {
+    /// Worker processes. A document is always tried in the same one.
+    pub worker_count: NonZeroU32,
+}
+
+/// What browsers get.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSettings {
+    /// A directory with the built editor, served instead of the one in the binary.
+    pub directory: Option<PathBuf>,
+    /// Origins whose pages may open a socket here, as in `https://notes.example`. Where none is
+    /// named, only pages of the host may that serves them.
+    pub origins: Vec<String>,
+}
+
+/// Log lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// Which lines are written, as in `info` or `warn,merger=debug`.
+    pub filter: String,
+    /// How they look: `pretty` for people, `json` for machines, `auto` by where they go.
+    pub format: LogFormat,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
+            data: PathBuf::from("collabedit-data"),
+            region: RegionId::parse("local").expect("a short word without control characters"),
+            node: 1,
+            drain_time_max_ms: u64::try_from(DRAIN_TIME_MAX.as_millis()).unwrap_or(u64::MAX),
+            log: LogSettings::default(),
+            store: StoreSettings::default(),
+            dry_run: DryRunSettings::default(),
+            web: WebSettings::default(),
+            telemetry: TelemetrySettings::default(),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        // Enough that a busy document holds up few others, few enough that a laptop reads all tails.
+        Self {
+            partition_count: 16,
+        }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for DryRunSettings {
+    fn default() -> Self {
+        // One document's costly update holds up half of the others at most.
+        Self {
+            worker_count: const { NonZeroU32::new(2).expect("2 is not 0") },
+        }
+    }
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self {
+            filter: "info,loro_internal=warn".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+impl Settings {
+    /// [`Settings::node`] as the id that it is.
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.node)
+    }
+
+    /// [`Settings::drain_time_max_ms`] as the time that it is.
+    pub fn drain_time_max(&self) -> Duration {
+        Duration::from_millis(self.drain_time_max_ms)
+    }
+}
