@@ -1,0 +1,108 @@
+/** The text messages beside the stock frames: `docs/protocol.md`, section 3. */
+import { isRecord } from "./announcement.ts";
+
+/** What a client should do about a refusal. */
+export type Advice = "retry" | "rejoin" | "fix" | "give_up";
+
+export interface PulseMessage {
+  readonly type: "pulse";
+  readonly document: string;
+  readonly beat: number;
+  /** The beat's length; 0 turns the pulse off. */
+  readonly beatMs: number;
+  readonly typists: number;
+}
+
+export interface AckMessage {
+  readonly type: "ack";
+  readonly document: string;
+  readonly batch: string;
+  /** The stamps of the batch's first and last update, decimal. */
+  readonly hlcFirst: string;
+  readonly hlcLast: string;
+  readonly node: number;
+}
+
+export interface NackMessage {
+  readonly type: "nack";
+  readonly document: string;
+  readonly batch: string;
+  readonly code: string;
+  readonly advice: Advice;
+  readonly message: string;
+}
+
+export interface CaughtUpMessage {
+  readonly type: "caught_up";
+  readonly document: string;
+}
+
+export interface DrainingMessage {
+  readonly type: "draining";
+  readonly reconnectWithinMs: number;
+}
+
+export type DocumentMessage = PulseMessage | AckMessage | NackMessage | CaughtUpMessage;
+export type ServerMessage = DocumentMessage | DrainingMessage;
+
+const BATCH_ID = /^[0-9a-f]{16}$/;
+const ADVICE: readonly string[] = ["retry", "rejoin", "fix", "give_up"];
+
+/** Reads one message; `undefined` for what this version does not know or what is malformed. */
+export function parseServerMessage(frame: string): ServerMessage | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(frame);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(json)) return undefined;
+  const { type, document, batch } = json;
+  if (type === "draining") {
+    return { type, reconnectWithinMs: milliseconds(json.reconnect_within_ms) };
+  }
+  if (typeof document !== "string") return undefined;
+  switch (type) {
+    case "caught_up":
+      return { type, document };
+    case "pulse":
+      return {
+        type,
+        document,
+        beat: Number(json.beat ?? 0),
+        beatMs: milliseconds(json.beat_ms),
+        typists: Number(json.typists ?? 0),
+      };
+    case "ack":
+      if (typeof batch !== "string" || !BATCH_ID.test(batch)) return undefined;
+      return {
+        type,
+        document,
+        batch,
+        hlcFirst: String(json.hlc_first ?? ""),
+        hlcLast: String(json.hlc_last ?? ""),
+        node: Number(json.node ?? 0),
+      };
+    case "nack":
+      if (typeof batch !== "string" || !BATCH_ID.test(batch)) return undefined;
+      return {
+        type,
+        document,
+        batch,
+        code: String(json.code ?? "internal"),
+        advice: ADVICE.includes(String(json.advice)) ? (json.advice as Advice) : "retry",
+        message: String(json.message ?? ""),
+      };
+    default:
+      return undefined;
+  }
+}
+
+/** Says which trace the batch that follows belongs to. */
+export function traceMessage(document: string, batch: string, traceparent: string): string {
+  return JSON.stringify({ type: "trace", document, batch, traceparent });
+}
+
+function milliseconds(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0;
+}
