@@ -1,0 +1,45 @@
+//! Development commands, as `cargo xtask …`. Everything a contributor or continuous integration runs
+//! starts here; there are no other scripts.
+
+// A development tool reads the environment and the time as any program does.
+#![allow(clippy::disallowed_methods)]
+
+mod chromium;
+mod codegen;
+mod command;
+mod dev;
+mod steps;
+mod test;
+mod toolchain;
+mod web;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Development commands of CollabEdit",
+    after_help = "Start with `cargo xtask dev`; before a commit run `cargo xtask test`."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds everything and runs the server on this machine, until Ctrl-C
+    Dev(dev::Arguments),
+    /// Runs every check and test, as continuous integration does
+    Test(test::Arguments),
+    /// Writes anew what is generated from code
+    Codegen,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Dev(arguments) => dev::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Codegen => codegen::run(),
+    }
+}

@@ -1,0 +1,145 @@
+use crate::command::{cargo, command, output, run};
+use crate::{chromium, web};
+
+/// One thing that `cargo xtask test` does.
+pub struct Step {
+    /// What it is called in `--list`, `--only` and the summary.
+    pub name: &'static str,
+    /// What it shows when it passes.
+    pub shows: &'static str,
+    /// Steps that have to pass before it can run.
+    pub needs: &'static [&'static str],
+    /// Does it.
+    pub run: fn() -> anyhow::Result<()>,
+}
+
+/// All steps, in the order in which they run: the quick ones first, each after what it needs.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        shows: "Rust sources are formatted",
+        needs: &[],
+        run: || run(cargo(&["fmt", "--all", "--check"])),
+    },
+    Step {
+        name: "tidy",
+        shows: "house rules: dependency direction, files, manifests, licences, documents' links",
+        needs: &[],
+        run: || {
+            run(cargo(&[
+                "test",
+                "--quiet",
+                "--locked",
+                "--package",
+                "xtask",
+            ]))
+        },
+    },
+    Step {
+        name: "advisories",
+        shows: "no dependency has a known vulnerability (where cargo-deny is installed)",
+        needs: &[],
+        run: advisories,
+    },
+    Step {
+        name: "lint",
+        shows: "clippy has nothing to say, warnings included",
+        needs: &[],
+        run: || {
+            let lint = [
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            run(cargo(&lint))
+        },
+    },
+    Step {
+        name: "web-packages",
+        shows: "npm packages install from the lock file",
+        needs: &[],
+        run: web::install_packages,
+    },
+    Step {
+        name: "web-check",
+        shows: "TypeScript and Svelte sources are formatted, linted and type-checked",
+        needs: &["web-packages"],
+        run: || web::run_script("check"),
+    },
+    Step {
+        name: "web-unit",
+        shows: "TypeScript unit tests, golden vectors included",
+        needs: &["web-packages"],
+        run: || web::run_script("test"),
+    },
+    Step {
+        name: "web-editor",
+        shows: "the web editor builds",
+        needs: &["web-packages"],
+        run: web::build_editor,
+    },
+    Step {
+        name: "server",
+        shows: "the server builds, with the editor in it",
+        needs: &["web-editor"],
+        run: || {
+            run(cargo(&[
+                "build",
+                "--locked",
+                "--package",
+                "server",
+                "--bin",
+                "collabedit",
+            ]))
+        },
+    },
+    Step {
+        name: "rust",
+        shows: "every Rust test: units, conformance suites, simulation, crashes, the real binary",
+        needs: &["server"],
+        run: || {
+            let test = [
+                "test",
+                "--locked",
+                "--workspace",
+                "--exclude",
+                "xtask",
+                "--no-fail-fast",
+            ];
+            run(cargo(&test))
+        },
+    },
+    Step {
+        name: "stock-clients",
+        shows: "the Loro team's own client, unchanged, against the real server",
+        needs: &["server"],
+        run: || {
+            web::install_stock_clients()?;
+            web::run_script_against_server("test:stock-clients")
+        },
+    },
+    Step {
+        name: "browser",
+        shows: "the editor in real Chromium, against the real server",
+        needs: &["server"],
+        run: || {
+            chromium::ensure()?;
+            web::run_script_against_server("test:browser")
+        },
+    },
+];
+
+fn advisories() -> anyhow::Result<()> {
+    if output(command("cargo-deny", &["--version"])).is_none() {
+        println!(
+            "cargo-deny is not installed (`cargo install --locked cargo-deny`): advisories are not \
+             checked here; tidy has checked deny.toml's licences and bans"
+        );
+        return Ok(());
+    }
+    run(cargo(&["deny", "check"]))
+}

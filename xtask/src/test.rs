@@ -1,0 +1,135 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
+
+use crate::steps::{STEPS, Step};
+use crate::toolchain;
+
+/// What `test` understands.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Run only the steps whose name contains this, and what they need
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<String>,
+    /// List the steps and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// How one step ended.
+struct Outcome {
+    name: &'static str,
+    took: Duration,
+    error: Option<anyhow::Error>,
+}
+
+/// Runs the steps. A failing one fails those that need it and no others, so that one run shows all
+/// that is wrong.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let steps = selected(STEPS, arguments.only.as_deref());
+    if arguments.list {
+        for step in steps {
+            println!("{:<14}{}", step.name, step.shows);
+        }
+        return Ok(());
+    }
+    if steps.is_empty() {
+        bail!(
+            "no step has {:?} in its name; --list shows them",
+            arguments.only
+        );
+    }
+    toolchain::check()?;
+
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for step in steps {
+        println!("\n=== {}: {}", step.name, step.shows);
+        let started = Instant::now();
+        let error = match missing(step, &outcomes) {
+            Some(needed) => Some(anyhow!("not run, since {needed} failed")),
+            None => (step.run)().err(),
+        };
+        if let Some(error) = &error {
+            println!("--- {} FAILED: {error:#}", step.name);
+        }
+        outcomes.push(Outcome {
+            name: step.name,
+            took: started.elapsed(),
+            error,
+        });
+    }
+    summarize(&outcomes)
+}
+
+/// The steps that contain `pattern`, with those they need, in their order.
+fn selected<'a>(steps: &'a [Step], pattern: Option<&str>) -> Vec<&'a Step> {
+    let mut wanted: BTreeSet<&str> = BTreeSet::new();
+    // Needs point backwards, so one pass from the end finds them all.
+    for step in steps.iter().rev() {
+        if pattern.is_none_or(|pattern| step.name.contains(pattern)) || wanted.contains(step.name) {
+            wanted.insert(step.name);
+            wanted.extend(step.needs);
+        }
+    }
+    steps
+        .iter()
+        .filter(|step| wanted.contains(step.name))
+        .collect()
+}
+
+fn missing(step: &Step, outcomes: &[Outcome]) -> Option<&'static str> {
+    let failed = |need: &str| {
+        outcomes
+            .iter()
+            .any(|outcome| outcome.name == need && outcome.error.is_some())
+    };
+    step.needs.iter().copied().find(|need| failed(need))
+}
+
+/// Prints the table and, as the last line, the counts.
+fn summarize(outcomes: &[Outcome]) -> anyhow::Result<()> {
+    println!();
+    for Outcome { name, took, error } in outcomes {
+        let result = if error.is_none() { "passed" } else { "FAILED" };
+        println!("{name:<14}{result:<8}{:>7.1} s", took.as_secs_f64());
+    }
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.error.is_some())
+        .count();
+    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    if failed > 0 {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_needs_only_steps_before_it() {
+        for (index, step) in STEPS.iter().enumerate() {
+            for need in step.needs {
+                assert!(
+                    STEPS[..index].iter().any(|earlier| earlier.name == *need),
+                    "{} needs {need}, which does not run before it",
+                    step.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_selected_step_brings_all_that_it_needs_along() {
+        let names: Vec<_> = selected(STEPS, Some("browser"))
+            .iter()
+            .map(|step| step.name)
+            .collect();
+        assert_eq!(names, ["web-packages", "web-editor", "server", "browser"]);
+        assert_eq!(selected(STEPS, None).len(), STEPS.len());
+        assert!(selected(STEPS, Some("no such step")).is_empty());
+    }
+}

@@ -1,0 +1,115 @@
+use anyhow::bail;
+
+use crate::command::{command, output};
+
+/// A program that building needs.
+struct Tool {
+    program: &'static str,
+    version_argument: &'static str,
+    /// The lowest major version that works.
+    major_min: u32,
+    needed_for: &'static str,
+    /// How to get it on Debian.
+    debian: &'static str,
+}
+
+const NODE: Tool = Tool {
+    program: "node",
+    version_argument: "--version",
+    major_min: 20,
+    needed_for: "building and testing the web editor",
+    debian: "apt-get install nodejs npm (Debian 13), or Node.js 20 or later from nodejs.org",
+};
+
+const NPM: Tool = Tool {
+    program: "npm",
+    version_argument: "--version",
+    major_min: 9,
+    needed_for: "installing the web editor's packages",
+    debian: "apt-get install npm, or with Node.js from nodejs.org",
+};
+
+const C_COMPILER: Tool = Tool {
+    program: "cc",
+    version_argument: "-dumpversion",
+    major_min: 8,
+    needed_for: "linking, and the C parts of dependencies",
+    debian: "apt-get install build-essential",
+};
+
+/// Checks that everything that building needs is here.
+///
+/// # Errors
+/// One message that names all that is missing and how to get it.
+pub fn check() -> anyhow::Result<()> {
+    let missing: Vec<_> = [&C_COMPILER, &NODE, &NPM]
+        .into_iter()
+        .filter_map(complaint)
+        .collect();
+    if !missing.is_empty() {
+        bail!("the toolchain is incomplete:\n{}", missing.join("\n"));
+    }
+    Ok(())
+}
+
+fn complaint(tool: &Tool) -> Option<String> {
+    let Tool {
+        program,
+        major_min,
+        needed_for,
+        debian,
+        ..
+    } = tool;
+    let found = output(command(program, &[tool.version_argument]));
+    let problem = match found
+        .as_deref()
+        .map(|version| (version.trim(), major(version)))
+    {
+        Some((_, Some(major))) if major >= *major_min => return None,
+        Some((version, _)) => format!("is {version:?}, and {major_min} or later is needed"),
+        None => "is missing".to_owned(),
+    };
+    Some(format!(
+        "  {program} {problem}, for {needed_for}.\n      On Debian: {debian}"
+    ))
+}
+
+fn major(version: &str) -> Option<u32> {
+    version
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_tools_print() {
+        assert_eq!(major("v20.20.2\n"), Some(20));
+        assert_eq!(major("11.19.1\n"), Some(11));
+        assert_eq!(major("12\n"), Some(12));
+        assert_eq!(major("unknown"), None);
+    }
+
+    #[test]
+    fn a_missing_tool_is_named_with_the_way_to_get_it() {
+        let tool = Tool {
+            program: "no-such-program",
+            ..C_COMPILER
+        };
+        let complaint = complaint(&tool).unwrap();
+        assert!(
+            complaint.contains("no-such-program is missing"),
+            "{complaint}"
+        );
+        assert!(
+            complaint.contains("apt-get install build-essential"),
+            "{complaint}"
+        );
+    }
+}
