@@ -22,10 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where cargo has put the engine's package.
+/// Where cargo has put the engine's package. Cargo may have to fetch for the answer: it names all
+/// packages of the workspace, and a build fetches those that it compiles.
 fn package_folder() -> Result<PathBuf, Box<dyn Error>> {
     let output = Command::new(env::var("CARGO")?)
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .args(["--filter-platform", &env::var("TARGET")?])
         .current_dir(env::var("CARGO_MANIFEST_DIR")?)
         .output()?;
     if !output.status.success() {
