@@ -1,5 +1,6 @@
 //! Numbers this node's records and appends them.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use document_types::limits::{APPEND_ATTEMPTS_MAX, APPEND_RETRY_PAUSE, APPEND_RET
 use document_types::record::{Body, NodePosition, OpRecord};
 use document_types::{DocumentId, LogPartition, NodeEpoch, NodeId, RegionId};
 use op_log::{AppendError, AppendFuture, OpLog};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Who appends: a node in one of its lives.
 #[derive(Clone, Debug)]
@@ -35,7 +36,11 @@ pub(crate) struct LogWriter {
     stamps: Arc<HybridLogicalClock>,
     /// The last number given, a partition each.
     sequences: Vec<Mutex<u64>>,
+    /// How many records of each document have a number that is not used yet.
+    open: watch::Sender<OpenRecords>,
 }
+
+type OpenRecords = BTreeMap<DocumentId, usize>;
 
 /// What became of an append.
 #[derive(Debug)]
@@ -58,6 +63,36 @@ pub(crate) struct Enqueued {
     sequence: u64,
     bytes: Bytes,
     result: AppendFuture,
+    open: OpenRecord,
+}
+
+/// Counts a record as open until its number is used.
+struct OpenRecord {
+    document: DocumentId,
+    open: watch::Sender<OpenRecords>,
+}
+
+impl OpenRecord {
+    fn of(document: &DocumentId, open: &watch::Sender<OpenRecords>) -> Self {
+        open.send_modify(|open| *open.entry(document.clone()).or_default() += 1);
+        Self {
+            document: document.clone(),
+            open: open.clone(),
+        }
+    }
+}
+
+impl Drop for OpenRecord {
+    fn drop(&mut self) {
+        self.open.send_modify(|open| {
+            if let Some(count) = open.get_mut(&self.document) {
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(&self.document);
+                }
+            }
+        });
+    }
 }
 
 impl Enqueued {
@@ -79,7 +114,23 @@ impl LogWriter {
             identity,
             stamps,
             sequences,
+            open: watch::Sender::default(),
         }
+    }
+
+    /// Waits until no record of `document` is on its way any more; `None` if none is. A room that ended
+    /// may have left one behind, and the next room's records have to come after it.
+    pub(crate) fn settled(
+        &self,
+        document: &DocumentId,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let mut open = self.open.subscribe();
+        let document = document.clone();
+        let is_open = open.borrow().contains_key(&document);
+        is_open.then_some(async move {
+            // The writer lives as long as whoever waits here, so the wait ends with the record's.
+            let _ = open.wait_for(|open| !open.contains_key(&document)).await;
+        })
     }
 
     /// Gives a record its number and enqueues it.
@@ -107,6 +158,7 @@ impl LogWriter {
             sequence: *last,
             bytes,
             result,
+            open: OpenRecord::of(document, &self.open),
         }
     }
 
@@ -120,6 +172,7 @@ impl LogWriter {
             sequence,
             bytes,
             mut result,
+            open: _open,
         } = record;
         let mut pause = APPEND_RETRY_PAUSE;
         let mut ever_unknown = false;

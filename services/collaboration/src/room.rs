@@ -178,7 +178,7 @@ impl Room {
 
     /// Whether nothing that was offered is still without an answer.
     fn is_settled(&self) -> bool {
-        self.batches.is_empty() && self.flight.is_none()
+        self.batches.is_empty() && self.flight.is_empty()
     }
 
     fn lost(&self, error: &TailError) -> RoomEnd {

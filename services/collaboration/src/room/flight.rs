@@ -29,6 +29,8 @@ pub(super) enum Flight {
     /// There is none.
     #[default]
     None,
+    /// There is none yet: a record that the document's last room left behind is on its way.
+    Waiting(BoxFuture<'static, ()>),
     /// Updates that overlap what is known, or that insert too much at once, are looked at closely.
     Clearing(BoxFuture<'static, Vec<Cleared>>),
     /// In the dry run.
@@ -61,6 +63,7 @@ pub(super) struct Landed {
 
 /// A stage that has ended.
 pub(super) enum Step {
+    Free,
     Cleared(Vec<Cleared>),
     Tried(Tried),
     Appended(Appended),
@@ -71,9 +74,18 @@ impl Flight {
         matches!(self, Self::None)
     }
 
+    /// Whether there is nothing of this room's in it.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::None | Self::Waiting(_))
+    }
+
     /// Waits for the end of the stage. Dropping the future loses nothing.
     pub(super) async fn step(&mut self) -> Step {
         match self {
+            Self::Waiting(waiting) => {
+                waiting.await;
+                Step::Free
+            }
             Self::Clearing(clearing) => Step::Cleared(clearing.await),
             Self::Trying(trying) => Step::Tried(trying.await),
             Self::Appending(outcome, ..) => {
@@ -103,7 +115,7 @@ impl Flight {
                 flying.updates
             }
             Self::Landing(flying) => flying.updates,
-            Self::None | Self::Clearing(_) | Self::Trying(_) => return None,
+            Self::None | Self::Waiting(_) | Self::Clearing(_) | Self::Trying(_) => return None,
         };
         Some(Landed {
             updates,
@@ -205,6 +217,7 @@ impl Room {
     /// Goes on after a stage has ended. Breaks if the log can't be written any more.
     pub(super) async fn advance(&mut self, step: Step) -> ControlFlow<()> {
         match step {
+            Step::Free => self.flight = Flight::None,
             Step::Cleared(cleared) => self.take_cleared(cleared),
             Step::Tried(tried) => self.take_tried(tried).await,
             Step::Appended(appended) => return self.take_appended(appended),

@@ -7,6 +7,7 @@ use admission::Admission;
 use document_types::limits::{ROOM_OPEN_ATTEMPTS_MAX, ROOM_QUEUE_COUNT_MAX};
 use document_types::record::StampedUpdate;
 use document_types::{DocumentId, LogOffset, partition_of};
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +92,10 @@ impl Opened {
     ) -> Result<Room, OpenError> {
         let (requests_sender, requests) = mpsc::channel(ROOM_QUEUE_COUNT_MAX);
         let (notices_sender, notices) = mpsc::channel(ROOM_QUEUE_COUNT_MAX);
+        let flight = match parts.writer.settled(&document) {
+            Some(settled) => Flight::Waiting(settled.boxed()),
+            None => Flight::None,
+        };
         let mut room = Room {
             parts,
             document,
@@ -106,7 +111,7 @@ impl Opened {
             queue_bytes: 0,
             batches: BTreeMap::new(),
             next_batch: 0,
-            flight: Flight::None,
+            flight,
             tried_to: 0,
             contaminated: false,
             traceparent: String::new(),
