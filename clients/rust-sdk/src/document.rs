@@ -98,7 +98,8 @@ impl Document {
         wait.await.map_err(|_| EditError::Closed)
     }
 
-    /// Commits what waits, without waiting for the room's beat.
+    /// Commits what waits, without waiting for the room's beat; of a long text as much as one import
+    /// may take.
     pub fn commit(&self) {
         self.inner.shared.replica().commit(Instant::now());
         self.ring();

@@ -140,6 +140,33 @@ impl TextChange {
         Self(self.0.invert(before))
     }
 
+    /// Cuts the change in two, of which the first inserts at most `inserted_bytes_max` of text; there
+    /// is no second one if that is all. All deletions are in the first. Of an insertion that is cut
+    /// the end comes first: the rest goes before it.
+    pub(crate) fn split(&self, inserted_bytes_max: usize) -> (Self, Option<Self>) {
+        let (mut first, mut second) = (OperationSeq::default(), OperationSeq::default());
+        let mut left = inserted_bytes_max;
+        for step in self.steps() {
+            match step {
+                TextStep::Retain(count) => {
+                    first.retain(count as u64);
+                    second.retain(count as u64);
+                }
+                TextStep::Delete(count) => first.delete(count as u64),
+                TextStep::Insert(text) => {
+                    let start = text.ceil_char_boundary(text.len().saturating_sub(left));
+                    let (later, now) = text.split_at(start);
+                    left -= now.len();
+                    first.insert(now);
+                    second.insert(later);
+                    second.retain(now.chars().count() as u64);
+                }
+            }
+        }
+        let second = Self(second);
+        (Self(first), (!second.is_none()).then_some(second))
+    }
+
     /// Where the gap before the `position`-th character is after this change. What is inserted right
     /// there comes after it.
     pub fn position_after(&self, position: usize) -> usize {
@@ -207,6 +234,25 @@ mod tests {
         assert_eq!(change(13, 2, 5, "").position_after(5), 2);
         assert_eq!(change(13, 2, 5, "").position_after(13), 8);
         assert_eq!(inserted.apply(text).unwrap(), "zero one two three");
+    }
+
+    #[test]
+    fn a_change_that_is_cut_is_the_same_change() {
+        let whole = change(5, 1, 2, "äöüß")
+            .then(&change(7, 7, 0, "xyz"))
+            .unwrap();
+        let mut text = String::from("abcde");
+        let expected = whole.apply(&text).unwrap();
+        let mut rest = Some(whole);
+        let mut inserted = Vec::new();
+        while let Some(whole) = rest {
+            let (now, later) = whole.split(5);
+            inserted.push(now.inserted_bytes());
+            text = now.apply(&text).unwrap();
+            rest = later;
+        }
+        assert_eq!(text, expected);
+        assert_eq!(inserted, [5, 5, 1], "of letters of two bytes, two fit");
     }
 
     proptest! {

@@ -4,11 +4,17 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use document_types::CounterSpan;
+use document_types::limits::INSERTED_PIECE_BYTES_MAX;
+use loro::LoroResult;
 
 use crate::{CrdtDocument, CrdtError};
 
 impl CrdtDocument {
     /// Inserts `text` into the root text `container` before its `position`-th Unicode character.
+    ///
+    /// A long text is written in pieces from the last to the first. Pieces that follow each other
+    /// would be joined into one run by the engine, and an edit that is concurrent with a run costs
+    /// its readers time in the square of the run's length.
     ///
     /// # Errors
     /// [`CrdtError::Refused`] if the text is shorter than `position`.
@@ -18,7 +24,10 @@ impl CrdtDocument {
         position: usize,
         text: &str,
     ) -> Result<(), CrdtError> {
-        Ok(self.call(|doc| doc.get_text(container).insert(position, text))??)
+        Ok(self.call(|doc| {
+            let content = doc.get_text(container);
+            last_to_first(text, |piece| content.insert(position, piece))
+        })??)
     }
 
     /// Deletes `len` Unicode characters from the root text `container`, from the `position`-th on.
@@ -45,7 +54,10 @@ impl CrdtDocument {
         position: usize,
         text: &str,
     ) -> Result<(), CrdtError> {
-        Ok(self.call(|doc| doc.get_text(container).insert_utf16(position, text))??)
+        Ok(self.call(|doc| {
+            let content = doc.get_text(container);
+            last_to_first(text, |piece| content.insert_utf16(position, piece))
+        })??)
     }
 
     /// As [`CrdtDocument::delete_text`], with position and length in UTF-16 code units.
@@ -95,4 +107,15 @@ impl CrdtDocument {
         self.taken_end.store(end, Ordering::Relaxed);
         Ok(Some(update))
     }
+}
+
+/// Hands `text` to `insert` in pieces of whole characters, of [`INSERTED_PIECE_BYTES_MAX`] at most.
+fn last_to_first(text: &str, mut insert: impl FnMut(&str) -> LoroResult<()>) -> LoroResult<()> {
+    let mut rest = text;
+    while rest.len() > INSERTED_PIECE_BYTES_MAX {
+        let start = rest.ceil_char_boundary(rest.len() - INSERTED_PIECE_BYTES_MAX);
+        insert(&rest[start..])?;
+        rest = &rest[..start];
+    }
+    insert(rest)
 }

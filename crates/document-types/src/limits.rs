@@ -20,6 +20,13 @@ pub const FRAGMENT_REASSEMBLY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FRAGMENT_BATCHES_OPEN_MAX: usize = 4;
 /// Bytes one session may hold in unfinished fragments.
 pub const FRAGMENT_BYTES_OPEN_MAX: usize = 4 * 1024 * 1024;
+/// One snapshot that a server sends: that of a document which can be tried.
+pub const SNAPSHOT_BYTES_MAX: usize = DRY_RUN_FRAME_BYTES_MAX;
+/// Fragments of one snapshot.
+pub const FRAGMENTS_PER_SNAPSHOT_MAX: u64 =
+    SNAPSHOT_BYTES_MAX.div_ceil(FRAME_OUT_PAYLOAD_BYTES) as u64;
+/// Bytes that a client may hold in unfinished snapshots, of all documents of a connection.
+pub const SNAPSHOT_BYTES_OPEN_MAX: usize = 4 * SNAPSHOT_BYTES_MAX;
 /// Documents one socket may have joined at once.
 pub const DOCUMENTS_PER_SOCKET_MAX: usize = 1_024;
 /// Updates in one batch.
@@ -34,6 +41,9 @@ pub const VERSION_BYTES_MAX: usize = FRAME_BYTES_MAX - JOIN_PAYLOAD_BYTES_MAX;
 /// Text one import may insert. Importing an insertion costs time in the square of its length, so
 /// this bounds every import, whoever does it: client, worker, fold, catch-up.
 pub const INSERTED_TEXT_PER_IMPORT_BYTES_MAX: usize = 16 * 1024;
+/// Text that is inserted in one piece; a longer text is written piece by piece, last to first, so that
+/// the engine does not make one run of it.
+pub const INSERTED_PIECE_BYTES_MAX: usize = 1024;
 /// One update that a client may send. Larger spans are refused; those between
 /// [`INSERTED_TEXT_PER_IMPORT_BYTES_MAX`] and this are cut into slices by the gate.
 pub const UPDATE_BYTES_MAX: usize = 1024 * 1024;
@@ -233,7 +243,8 @@ pub const SOCKET_WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the last messages and the close frame of a socket may take.
 pub const SOCKET_CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// A socket's read buffer; tungstenite allocates it for every connection, 128 KiB if it isn't told.
-pub const SOCKET_READ_BUFFER_BYTES: usize = 4 * 1024;
+/// A keystroke's frame fits several times over; larger frames are read in steps of it.
+pub const SOCKET_READ_BUFFER_BYTES: usize = 1024;
 /// Bytes that a socket gathers before it writes; a flush writes what there is.
 pub const SOCKET_WRITE_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes that a socket may hold unwritten: one frame over the buffer, and room for its envelope.

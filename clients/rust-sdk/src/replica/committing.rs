@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use crdt_document::CrdtError;
-use document_types::limits::{FRAGMENT_BYTES_MAX, UNSENT_UPDATES_COUNT_MAX};
+use document_types::limits::{
+    FRAGMENT_BYTES_MAX, INSERTED_TEXT_PER_IMPORT_BYTES_MAX, UNSENT_UPDATES_COUNT_MAX,
+};
 use document_types::{BatchId, CounterSpan, VersionVector};
 use sync_protocol::Message;
 use tokio::time::Instant;
@@ -11,7 +13,9 @@ use crate::outbox::Offer;
 use crate::text_change::TextChange;
 
 impl Replica {
-    /// Turns all edits that wait into operations, which go out as one update.
+    /// Turns the edits that wait into operations, which go out as one update. Of a long text as much
+    /// as one import may take; the rest waits for the next commit, so that it builds on what others
+    /// write meanwhile and is not concurrent with it.
     pub(crate) fn commit(&mut self, now: Instant) {
         let Some(since) = self.pending.since else {
             return;
@@ -29,12 +33,17 @@ impl Replica {
 
     fn try_commit(&mut self, since: Instant, now: Instant) -> Result<Option<Committed>, CrdtError> {
         let version = self.content.crdt().version()?;
-        let inserted_bytes = self.pending.change.inserted_bytes();
-        let text_alone = self.pending.transactions.is_empty();
-        self.content.apply(&self.pending.change)?;
-        self.pending.since = None;
-        self.pending.change = TextChange::none(self.content.len());
-        while let Some(transaction) = self.pending.transactions.pop_front() {
+        let (change, rest) = self
+            .pending
+            .change
+            .split(INSERTED_TEXT_PER_IMPORT_BYTES_MAX);
+        let inserted_bytes = change.inserted_bytes();
+        self.content.apply(&change)?;
+        let is_all = rest.is_none();
+        let text_alone = !is_all || self.pending.transactions.is_empty();
+        self.pending.since = (!is_all).then_some(now);
+        self.pending.change = rest.unwrap_or_else(|| TextChange::none(self.content.len()));
+        while is_all && let Some(transaction) = self.pending.transactions.pop_front() {
             let shown = self.content.run(transaction)?;
             self.pending.change = TextChange::none(self.content.len());
             self.show(shown);
