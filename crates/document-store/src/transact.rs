@@ -53,7 +53,7 @@ where
         let Some(kv_error) = error.as_kv().filter(|kv_error| kv_error.is_retryable()) else {
             return Err(error);
         };
-        metrics::counter!("document_store_retries_total", "error" => kv_error.as_str())
+        metrics::counter!("collabedit_document_store_retries_total", "error" => kv_error.as_str())
             .increment(1);
         if attempt == MERGE_ATTEMPTS_MAX {
             return Err(error);

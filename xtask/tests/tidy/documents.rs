@@ -72,3 +72,34 @@ fn every_decision_is_listed() {
     }
     assert_none(&complaints);
 }
+
+/// The names of metrics in a source: texts that begin with the program's name and an underscore.
+fn metrics(source: &str) -> impl Iterator<Item = &str> {
+    let prefix = concat!("\"collab", "edit_");
+    source
+        .match_indices(prefix)
+        .filter_map(|(start, _)| source[start + 1..].split('"').next())
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let explained = text(Path::new("docs/operations.md")).unwrap();
+    let mut complaints = Vec::new();
+    let sources = files().into_iter().filter(|file| {
+        (file.starts_with("services") || file.starts_with("crates"))
+            && file.extension().is_some_and(|extension| extension == "rs")
+    });
+    for source in sources {
+        let text = text(&source).unwrap_or_default();
+        for metric in metrics(&text) {
+            if !explained.contains(&format!("`{metric}`")) {
+                complaints.push(format!(
+                    "{}: docs/operations.md does not explain {metric}",
+                    source.display()
+                ));
+            }
+        }
+    }
+    assert_none(&complaints);
+}

@@ -159,7 +159,7 @@ impl DocumentStore {
                         .map(|record| record.bytes)
                         .sum::<usize>()
                         / 2;
-                    metrics::counter!("document_store_append_splits_total").increment(1);
+                    metrics::counter!("collabedit_document_store_append_splits_total").increment(1);
                 }
                 Err(error) => return Err(error),
             }

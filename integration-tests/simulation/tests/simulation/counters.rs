@@ -35,10 +35,10 @@ const RARE: &[(&str, &str)] = &[
         "a merger's fold was superseded",
     ),
     (
-        "document_store_retries_total",
+        "collabedit_document_store_retries_total",
         "a transaction was tried again",
     ),
-    ("document_store_append_splits_total", "a merge was split"),
+    ("collabedit_document_store_append_splits_total", "a merge was split"),
 ];
 
 /// Counts what is counted on this thread.
