@@ -2,8 +2,14 @@
 
 #![allow(clippy::disallowed_methods)] // A benchmark measures real time, and its tasks end with it.
 
+mod byte_count;
 mod latencies;
+mod process_memory;
 mod replicas;
+mod wire_client;
 
+pub use byte_count::ByteCount;
 pub use latencies::Latencies;
+pub use process_memory::ProcessMemory;
 pub use replicas::{Reported, Sample, connect_all};
+pub use wire_client::WireClient;

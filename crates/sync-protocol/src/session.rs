@@ -122,7 +122,7 @@ impl Session {
     pub fn new() -> Self {
         Self {
             subscriptions: BTreeSet::new(),
-            reassembly: Reassembly::default(),
+            reassembly: Reassembly::from_client(),
             traces: Traces::default(),
             dialect: Dialect::V1,
             ours: false,

@@ -306,7 +306,7 @@ proptest! {
             .map(|(number, bytes)| Bytes::from(vec![number; bytes]))
             .collect();
         let mut speaker = Speaker::new(notes());
-        let mut reassembly = Reassembly::default();
+        let mut reassembly = Reassembly::from_server();
         let mut arrived = Vec::new();
         for message in speaker.updates(&updates) {
             prop_assert!(message.len() <= FRAME_OUT_PAYLOAD_BYTES + 1_024, "small frames only");

@@ -5,30 +5,30 @@ use futures::future::{Fuse, FusedFuture};
 use metrics::counter;
 use service_api::{AckStamps, JoinRequest, Joined, SessionEvent, Submission, WireKind};
 use sync_protocol::{Batch, ClientPayload, PeerAnswer, Stamps, UpdateStatus, WireMessage};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::joining::{Command, Join, Seat, TaskEnd};
 use crate::metric_names::{COMPLAINTS, REFUSALS, SLOW_CONSUMERS};
+use crate::queue::Receiver;
 use crate::state::Refusal;
 use crate::writer::SocketClosed;
 
 /// One joined document of one socket: joins the room, passes the client's batches to it and its
 /// events to the client. Events go on while a batch waits for the room, and the other way round.
 pub(crate) async fn run(
-    mut seat: Seat,
-    join: Join,
-    mut commands: mpsc::Receiver<Command>,
+    mut seat: Box<Seat>,
+    join: Box<Join>,
+    mut commands: Receiver<Command>,
 ) -> TaskEnd {
     let Joined {
         permission,
         room,
         mut events,
         ..
-    } = match enter(&mut seat, join).await {
+    } = match Box::pin(enter(&mut seat, *join)).await {
         Ok(joined) => joined,
-        Err(refused) => return seat.refuse_join(refused).await,
+        Err(refused) => return Box::pin(seat.refuse_join(refused)).await,
     };
     let submitting = Fuse::terminated();
     tokio::pin!(submitting);
@@ -40,7 +40,7 @@ pub(crate) async fn run(
                     if code == ErrorCode::SlowConsumer {
                         counter!(SLOW_CONSUMERS, "level" => "document").increment(1);
                     }
-                    return seat.put_out(code, &message).await;
+                    return Box::pin(seat.put_out(code, &message)).await;
                 }
                 Some(event) => {
                     let refused = refusal_that_needs_a_rejoin(&seat, &event);
@@ -49,10 +49,14 @@ pub(crate) async fn run(
                         return seat.left();
                     }
                     if let Some(code) = refused {
-                        return seat.put_out(code, "joining again sends what is missing").await;
+                        let message = "joining again sends what is missing";
+                        return Box::pin(seat.put_out(code, message)).await;
                     }
                 }
-                None => return seat.put_out(ErrorCode::Unavailable, "the room is gone").await,
+                None => {
+                    let gone = seat.put_out(ErrorCode::Unavailable, "the room is gone");
+                    return Box::pin(gone).await;
+                }
             },
             // A room that is gone also ends its events, so its error needs no answer of its own.
             _ = &mut submitting => {}
@@ -69,14 +73,15 @@ pub(crate) async fn run(
                     let span = tracing::debug_span!("batch", correlation_id);
                     let Batch { id, updates, traceparent, .. } = *batch;
                     let submission = Submission { batch: id, updates, traceparent };
-                    submitting.set(room.submit(submission).instrument(span).fuse());
+                    let submit = Box::pin(room.submit(submission).instrument(span));
+                    submitting.set(submit.fuse());
                 }
                 Some(Command::Complain(status)) => {
                     counter!(COMPLAINTS).increment(1);
                     tracing::warn!(?status, "the client could not use an update");
                     if status == UpdateStatus::FragmentTimeout {
                         let message = "fragments did not arrive in time";
-                        return seat.put_out(ErrorCode::SlowConsumer, message).await;
+                        return Box::pin(seat.put_out(ErrorCode::SlowConsumer, message)).await;
                     }
                 }
                 None => return seat.left(),

@@ -23,8 +23,7 @@ pub(crate) struct Join {
 /// client has left.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Take a batch. In a box, since a queue's slots are allocated in advance for every document of
-    /// every socket.
+    /// Take a batch.
     Offer(Box<Batch>),
     /// The client could not use what it was sent.
     Complain(UpdateStatus),
@@ -109,7 +108,7 @@ impl Seat {
     /// Tells the client that it is not in. A stock client takes that as final; where trying again
     /// would help, its socket is closed instead, so that it comes back after a pause and joins all.
     /// Not so for presence, for want of which nobody shall lose a document.
-    pub(crate) async fn refuse_join(self, refused: Refusal) -> TaskEnd {
+    pub(crate) async fn refuse_join(self: Box<Self>, refused: Refusal) -> TaskEnd {
         let Refusal { code, message } = refused;
         counter!(REFUSALS, "code" => code.as_str(), "place" => "join").increment(1);
         tracing::debug!(%code, message, "join refused");
@@ -136,7 +135,7 @@ impl Seat {
     }
 
     /// Puts the client out of the room.
-    pub(crate) async fn put_out(mut self, code: ErrorCode, message: &str) -> TaskEnd {
+    pub(crate) async fn put_out(mut self: Box<Self>, code: ErrorCode, message: &str) -> TaskEnd {
         counter!(REFUSALS, "code" => code.as_str(), "place" => "room").increment(1);
         let put_out = self.speaker.put_out(code, message);
         let _ = self.outbox.send(put_out.messages).await;

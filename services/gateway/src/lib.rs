@@ -23,6 +23,7 @@ mod metric_names;
 mod origin;
 mod presence_task;
 mod problem;
+mod queue;
 mod rate;
 mod reader;
 mod router;

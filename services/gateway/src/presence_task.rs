@@ -1,23 +1,23 @@
 use document_types::limits::JOIN_TIME_MAX;
 use document_types::{ErrorCode, Permission, VersionVector};
 use service_api::PresenceJoined;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::joining::{Command, Join, Seat, TaskEnd};
+use crate::queue::Receiver;
 use crate::state::Refusal;
 use crate::writer::SocketClosed;
 
 /// One joined presence of one socket. While the socket is slow, what others show waits with the
 /// presence service, which keeps the newest of it.
 pub(crate) async fn run(
-    mut seat: Seat,
-    join: Join,
-    mut commands: mpsc::Receiver<Command>,
+    mut seat: Box<Seat>,
+    join: Box<Join>,
+    mut commands: Receiver<Command>,
 ) -> TaskEnd {
-    let PresenceJoined { mut events } = match enter(&mut seat, join).await {
+    let PresenceJoined { mut events } = match Box::pin(enter(&mut seat, *join)).await {
         Ok(joined) => joined,
-        Err(refused) => return seat.refuse_join(refused).await,
+        Err(refused) => return Box::pin(seat.refuse_join(refused)).await,
     };
     let presence = seat.gateway.state.presence.clone();
     let document = seat.subscription().document.clone();
@@ -42,7 +42,8 @@ pub(crate) async fn run(
                     seat.outbox.send_presence(messages).await
                 }
                 None => {
-                    return seat.put_out(ErrorCode::Unavailable, "presence is gone").await;
+                    let gone = seat.put_out(ErrorCode::Unavailable, "presence is gone");
+                    return Box::pin(gone).await;
                 }
             },
         };

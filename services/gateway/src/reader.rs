@@ -16,7 +16,6 @@ use metrics::counter;
 use sync_protocol::{
     CloseCode, Received, Request, ServerText, Session, Speaker, Subscription, WireMessage,
 };
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
@@ -24,6 +23,7 @@ use tracing::Instrument;
 
 use crate::joining::{Command, Join, Seat, SubscriptionOpen, TaskEnd};
 use crate::metric_names::{MESSAGE_BYTES, MESSAGES, SLOWED_READS};
+use crate::queue::{Sender, queue};
 use crate::rate::Rate;
 use crate::socket::End;
 use crate::state::Gateway;
@@ -53,8 +53,8 @@ pub(crate) struct Reader {
 /// One subscription's task. A session can be in a room only once, so a join that comes while the
 /// task of an earlier one is still leaving waits for it.
 enum SeatState {
-    Taken(mpsc::Sender<Command>),
-    Leaving { next: Option<Join> },
+    Taken(Sender<Command>),
+    Leaving { next: Option<Box<Join>> },
 }
 
 impl Reader {
@@ -92,15 +92,15 @@ impl Reader {
             let step = tokio::select! {
                 biased;
                 () = gateway.state.drain.cancelled(), if self.closes_at.is_none() => {
-                    self.begin_draining().await
+                    Box::pin(self.begin_draining()).await
                 }
                 Some(ended) = self.tasks.join_next() => self.task_ended(ended),
                 message = self.stream.next() => match message {
-                    Some(Ok(message)) => self.receive(message).await,
+                    Some(Ok(message)) => Box::pin(self.receive(message)).await,
                     Some(Err(error)) => Err(unreadable(&error)),
                     None => Err(End::Gone),
                 },
-                () = sleep_until(deadline) => self.deadline_passed().await,
+                () = sleep_until(deadline) => Box::pin(self.deadline_passed()).await,
             };
             if let Err(end) = step {
                 return end;
@@ -109,7 +109,7 @@ impl Reader {
     }
 
     /// Lets the tasks leave their rooms, and the client answer the close frame.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(&mut self) {
         self.seats.clear();
         while self.tasks.join_next().await.is_some() {}
         while let Some(Ok(_)) = self.stream.next().await {}
@@ -164,7 +164,7 @@ impl Reader {
                 payload,
                 version,
             } => {
-                self.join(subscription, Join { payload, version });
+                self.join(subscription, Box::new(Join { payload, version }));
                 Ok(())
             }
             Request::Offer {
@@ -187,7 +187,7 @@ impl Reader {
         }
     }
 
-    fn join(&mut self, subscription: Subscription, join: Join) {
+    fn join(&mut self, subscription: Subscription, join: Box<Join>) {
         if let Some(seat) = self.seats.get_mut(&subscription) {
             *seat = SeatState::Leaving { next: Some(join) };
             return;
@@ -196,15 +196,15 @@ impl Reader {
             .speakers
             .remove(&subscription)
             .unwrap_or_else(|| Speaker::new(subscription.clone()));
-        let seat = Seat {
+        let seat = Box::new(Seat {
             gateway: self.gateway.clone(),
             session: self.session.clone(),
             credentials: self.credentials.clone(),
             outbox: self.outbox.clone(),
             speaker,
             _open: SubscriptionOpen::new(&subscription),
-        };
-        let (commands, inbox) = mpsc::channel(SUBMISSIONS_WAITING_MAX);
+        });
+        let (commands, inbox) = queue(SUBMISSIONS_WAITING_MAX);
         let span = tracing::info_span!("document", document = %subscription.document);
         if subscription.magic.is_presence() {
             self.tasks

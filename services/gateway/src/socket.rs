@@ -41,24 +41,33 @@ impl End {
 }
 
 /// Serves one socket from its upgrade to its end.
-pub(crate) async fn serve(
+///
+/// Nearly all sockets are idle nearly always, so what only a moment needs is in a box of that moment:
+/// a future has room for all that it may ever hold, and for its arguments twice. So the parts are made
+/// before the future, and what is rare or short in it is boxed.
+pub(crate) fn serve(
     gateway: Arc<Gateway>,
     socket: WebSocket,
     session: SessionId,
     credentials: Credentials,
-) {
+) -> impl Future<Output = ()> + Send {
     let (sink, stream) = socket.split();
     let (outbox, queue) = outbox();
     let mut writer = Writer::new(sink, queue);
     let mut reader = Reader::new(gateway, stream, session, credentials, outbox);
-    tracing::debug!("socket open");
-    let end = tokio::select! {
-        biased;
-        end = writer.run() => end,
-        end = reader.run() => end,
-    };
-    tracing::debug!(?end, "socket closing");
-    // What is queued still goes out, then the close frame; then the tasks find the queue gone.
-    let _ = timeout(SOCKET_CLOSE_TIME_MAX, writer.close(end)).await;
-    let _ = timeout(SOCKET_CLOSE_TIME_MAX, reader.close()).await;
+    Box::pin(async move {
+        tracing::debug!("socket open");
+        let end = tokio::select! {
+            biased;
+            end = writer.run() => end,
+            end = reader.run() => end,
+        };
+        tracing::debug!(?end, "socket closing");
+        // What is queued still goes out, then the close frame; then the tasks find the queue gone.
+        let closing = Box::pin(writer.close(end));
+        let _ = timeout(SOCKET_CLOSE_TIME_MAX, closing).await;
+        drop(writer);
+        let closing = Box::pin(reader.close());
+        let _ = timeout(SOCKET_CLOSE_TIME_MAX, closing).await;
+    })
 }

@@ -49,8 +49,9 @@ pub(crate) async fn upgrade(
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
         .on_upgrade(move |stream| {
+            let serving = socket::serve(gateway, stream, session, credentials);
             async move {
-                socket::serve(gateway, stream, session, credentials).await;
+                serving.await;
                 drop((place, open));
             }
             .instrument(span)

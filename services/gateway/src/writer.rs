@@ -9,16 +9,16 @@ use futures::SinkExt;
 use futures::stream::SplitSink;
 use metrics::counter;
 use sync_protocol::WireMessage;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::metric_names::{MESSAGE_BYTES, MESSAGES, SLOW_CONSUMERS};
+use crate::queue::{Receiver, Sender, queue};
 use crate::socket::End;
 
 /// A socket's two queues. Presence has its own, which is written only when the other is empty.
 pub(crate) fn outbox() -> (Outbox, Queue) {
-    let (edits, edits_queue) = mpsc::channel(SOCKET_QUEUE_COUNT_MAX);
-    let (presence, presence_queue) = mpsc::channel(PRESENCE_QUEUE_COUNT_MAX);
+    let (edits, edits_queue) = queue(SOCKET_QUEUE_COUNT_MAX);
+    let (presence, presence_queue) = queue(PRESENCE_QUEUE_COUNT_MAX);
     (
         Outbox { edits, presence },
         Queue {
@@ -31,8 +31,8 @@ pub(crate) fn outbox() -> (Outbox, Queue) {
 /// Where tasks put what shall be sent. Waiting for room in it is how a slow socket is felt.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    edits: mpsc::Sender<WireMessage>,
-    presence: mpsc::Sender<WireMessage>,
+    edits: Sender<WireMessage>,
+    presence: Sender<WireMessage>,
 }
 
 /// The socket is closed.
@@ -55,7 +55,7 @@ impl Outbox {
     }
 
     async fn put(
-        queue: &mpsc::Sender<WireMessage>,
+        queue: &Sender<WireMessage>,
         messages: impl IntoIterator<Item = WireMessage>,
     ) -> Result<(), SocketClosed> {
         for message in messages {
@@ -67,8 +67,8 @@ impl Outbox {
 
 /// The receiving end of an [`Outbox`].
 pub(crate) struct Queue {
-    edits: mpsc::Receiver<WireMessage>,
-    presence: mpsc::Receiver<WireMessage>,
+    edits: Receiver<WireMessage>,
+    presence: Receiver<WireMessage>,
 }
 
 impl Queue {
@@ -82,10 +82,7 @@ impl Queue {
     }
 
     fn try_recv(&mut self) -> Option<WireMessage> {
-        self.edits
-            .try_recv()
-            .or_else(|_| self.presence.try_recv())
-            .ok()
+        self.edits.try_recv().or_else(|| self.presence.try_recv())
     }
 }
 
@@ -110,14 +107,15 @@ impl Writer {
                 Some(message) = self.queue.recv() => into_message(message),
                 _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
             };
-            if let Err(end) = self.write(message).await {
+            // In a box, as everything here that an idle socket would hold room for.
+            if let Err(end) = Box::pin(self.write(message)).await {
                 return end;
             }
         }
     }
 
     /// Writes what is queued and then the close frame.
-    pub(crate) async fn close(mut self, end: End) {
+    pub(crate) async fn close(&mut self, end: End) {
         let End::Close { code, reason } = end else {
             return;
         };

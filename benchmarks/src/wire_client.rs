@@ -1,0 +1,154 @@
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use collabedit_sdk::{DeviceId, DocumentId, VersionVector};
+use document_types::BatchId;
+use document_types::limits::FRAME_BYTES_MAX;
+use futures::{SinkExt, StreamExt};
+use sync_protocol::{
+    Feature, Frame, JoinPayload, Magic, Message, Subscription, UpdateStatus, decode_version,
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message as SocketMessage;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+/// Bytes of a client's buffers, few, since there may be thousands of clients.
+const BUFFER_BYTES: usize = 4 * 1024;
+
+/// A client that is only its socket: it speaks the protocol as ours do and keeps no replica, so that
+/// thousands of them cost little, and one can write under any peer id.
+pub struct WireClient {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    device: DeviceId,
+    batches_sent: u64,
+}
+
+impl WireClient {
+    /// Connects to the server at `url`, which is of the kind `http://host:port`.
+    ///
+    /// # Errors
+    /// If the URL is of another kind, or the server does not take the connection.
+    pub async fn connect(url: &str, device: DeviceId) -> anyhow::Result<Self> {
+        let host = url.strip_prefix("http://");
+        let host = host.with_context(|| format!("{url} does not begin with http://"))?;
+        let address = format!("ws://{}/v1/sync", host.trim_end_matches('/'));
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(FRAME_BYTES_MAX))
+            .max_frame_size(Some(FRAME_BYTES_MAX));
+        let (socket, _) = connect_async_with_config(address, Some(config), true).await?;
+        Ok(Self {
+            socket,
+            device,
+            batches_sent: 0,
+        })
+    }
+
+    /// Joins a document, or its presence, knowing nothing of it. Returns what the server knows of it.
+    ///
+    /// # Errors
+    /// If the connection is lost, or the server refuses.
+    pub async fn join(
+        &mut self,
+        magic: Magic,
+        document: &DocumentId,
+    ) -> anyhow::Result<VersionVector> {
+        let payload = JoinPayload {
+            collabedit: 1,
+            device: self.device.clone(),
+            name: String::from("benchmark"),
+            features: vec![Feature::Pulse, Feature::Stamps],
+            peer: None,
+            nonce: None,
+            token: None,
+        };
+        let subscription = Subscription {
+            magic,
+            document: document.clone(),
+        };
+        let message = Message::JoinRequest {
+            payload: serde_json::to_vec(&payload)?.into(),
+            version: Bytes::new(),
+        };
+        self.send(&subscription, message).await?;
+        loop {
+            match self.hear_about(&subscription).await? {
+                Message::JoinResponseOk { version, .. } => return Ok(decode_version(&version)?),
+                Message::JoinError { message, .. } => bail!("the join was refused: {message}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a batch of updates to a document that is joined, and waits until they are durable.
+    ///
+    /// # Errors
+    /// If the connection is lost, or the server refuses.
+    pub async fn offer(
+        &mut self,
+        document: &DocumentId,
+        updates: Vec<Bytes>,
+    ) -> anyhow::Result<()> {
+        self.batches_sent += 1;
+        let sent = BatchId(self.batches_sent.to_be_bytes());
+        let subscription = Subscription {
+            magic: Magic::Loro,
+            document: document.clone(),
+        };
+        let message = Message::DocUpdate {
+            updates,
+            batch: Some(sent),
+        };
+        self.send(&subscription, message).await?;
+        loop {
+            match self.hear_about(&subscription).await? {
+                Message::Ack { batch, status } if batch == sent => {
+                    ensure!(status == UpdateStatus::Ok, "refused with {status:?}");
+                    return Ok(());
+                }
+                Message::RoomError { message, .. } => bail!("put out of the room: {message}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Answers the server's pings for as long as it stays connected.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub async fn idle(&mut self) -> anyhow::Result<()> {
+        loop {
+            self.hear().await?;
+        }
+    }
+
+    async fn send(&mut self, subscription: &Subscription, message: Message) -> anyhow::Result<()> {
+        let frame = Frame {
+            subscription: subscription.clone(),
+            message,
+        };
+        let message = SocketMessage::Binary(frame.encode()?);
+        Ok(self.socket.send(message).await?)
+    }
+
+    /// The next message about `subscription`.
+    async fn hear_about(&mut self, subscription: &Subscription) -> anyhow::Result<Message> {
+        loop {
+            if let SocketMessage::Binary(bytes) = self.hear().await? {
+                let frame = Frame::decode(&bytes)?;
+                if frame.subscription == *subscription {
+                    return Ok(frame.message);
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> anyhow::Result<SocketMessage> {
+        match self.socket.next().await {
+            Some(Ok(SocketMessage::Close(frame))) => bail!("the server closed: {frame:?}"),
+            Some(message) => Ok(message?),
+            None => bail!("the connection is gone"),
+        }
+    }
+}
