@@ -160,12 +160,26 @@ pub const PULSE_TYPISTS_OFF: usize = 2;
 pub const PULSE_WINDOW: Duration = Duration::from_secs(2);
 /// How long there must be few typists before the beat stops.
 pub const PULSE_OFF_AFTER: Duration = Duration::from_secs(5);
-/// The beat with up to [`PULSE_TYPISTS_FAST`] typists.
+/// The beat with up to [`PULSE_TYPISTS_FAST`] typists, to begin with.
 pub const PULSE_BEAT_FAST: Duration = Duration::from_millis(60);
 /// Typists up to which the fast beat holds.
 pub const PULSE_TYPISTS_FAST: usize = 10;
-/// The beat with more typists than [`PULSE_TYPISTS_FAST`].
+/// The beat with more typists than [`PULSE_TYPISTS_FAST`], to begin with.
 pub const PULSE_BEAT_SLOW: Duration = Duration::from_millis(100);
+/// The shortest beat that a quick way into the log leads to, with up to [`PULSE_TYPISTS_FAST`] typists.
+pub const PULSE_BEAT_FAST_MIN: Duration = Duration::from_millis(40);
+/// The same with more typists. Each beat costs every replica an import, whatever is in it.
+pub const PULSE_BEAT_SLOW_MIN: Duration = Duration::from_millis(60);
+/// The longest beat that a slow way into the log leads to. Text is seen two beats late at worst.
+pub const PULSE_BEAT_MAX: Duration = Duration::from_millis(250);
+/// How long a room watches the way into the log before it makes the beat longer or shorter.
+pub const PULSE_WATCH_PERIOD: Duration = Duration::from_secs(1);
+/// Updates without which a room has not seen enough of that way.
+pub const PULSE_WATCHED_COUNT_MIN: u32 = 5;
+/// One update in so many may be late: a few stragglers don't spoil the pulse.
+pub const PULSE_LATE_ONE_IN: u32 = 10;
+/// Operations of a frame that later updates are compared with.
+pub const PULSE_FRAME_SPANS_MAX: usize = 256;
 
 // --- Merging and the store --------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 mod flight;
 mod fold;
 mod open;
+mod pace;
 mod pulse;
 mod recent;
 mod sessions;
@@ -85,6 +86,8 @@ pub(crate) struct Room {
     pulse: Pulse,
     /// When the next beat is due, while the room beats.
     next_beat: Option<Instant>,
+    /// The position in `recent` up to which the last beat showed it.
+    cut_to: u64,
     /// Updates that passed the gate's examination and wait for a flight.
     queue: VecDeque<Offer>,
     queue_bytes: usize,
@@ -348,6 +351,17 @@ impl Room {
 
     /// Sends everyone what came since the last beat, and the beat itself to those who type.
     fn beat(&mut self) {
+        let frame: Vec<_> = self
+            .recent
+            .from(self.cut_to)
+            .into_iter()
+            .flatten()
+            .map(|update| update.span)
+            .collect();
+        self.cut_to = self.recent.end();
+        if let Some(pace) = self.pulse.pace() {
+            pace.cut(frame.into_iter(), Instant::now());
+        }
         self.deliver_all();
         self.tell_pulse(false);
         self.schedule_beat();

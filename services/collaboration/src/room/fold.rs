@@ -4,10 +4,12 @@ use admission::{Verdict, VoidReason};
 use document_types::record::{Body, Payload, StampedUpdate};
 use document_types::{CounterSpan, LogOffset};
 use service_api::AckStamps;
+use tokio::time::Instant;
 
 use super::Room;
 use super::flight::Landed;
 use super::recent::RecentUpdate;
+use super::sessions::Session;
 use crate::node::LookError;
 use crate::partition_tail::{TailError, TailRecord};
 
@@ -96,6 +98,12 @@ impl Room {
 
     fn admit(&mut self, update: &StampedUpdate, ours: bool) {
         self.admission.admit(update);
+        let sender = self.sessions.get(&update.stamp.session);
+        if sender.is_some_and(Session::hears_pulse)
+            && let Some(pace) = self.pulse.pace()
+        {
+            pace.landed(update.span.peer, &update.dependencies, Instant::now());
+        }
         let Payload::Inline(bytes) = &update.payload else {
             tracing::error!(document = %self.document, "a payload that this version can't show");
             return;

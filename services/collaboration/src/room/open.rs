@@ -107,6 +107,7 @@ impl Opened {
             next_stay: 0,
             pulse: Pulse::default(),
             next_beat: None,
+            cut_to: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
             batches: BTreeMap::new(),

@@ -8,18 +8,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use document_types::SessionId;
-use document_types::limits::{
-    PULSE_BEAT_FAST, PULSE_BEAT_SLOW, PULSE_OFF_AFTER, PULSE_TYPISTS_FAST, PULSE_TYPISTS_OFF,
-    PULSE_TYPISTS_ON, PULSE_WINDOW,
-};
+use document_types::limits::{PULSE_OFF_AFTER, PULSE_TYPISTS_OFF, PULSE_TYPISTS_ON, PULSE_WINDOW};
 use tokio::time::Instant;
+
+use super::pace::Pace;
 
 /// Who types, and whether the room beats.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     typed_at: BTreeMap<SessionId, Instant>,
-    /// The beat's length, while there is one.
-    beat: Option<Duration>,
+    /// The beat, while there is one.
+    pace: Option<Pace>,
     /// Since when there have been few typists.
     few_since: Option<Instant>,
 }
@@ -55,7 +54,12 @@ impl Pulse {
 
     /// The beat's length, while the room beats.
     pub(crate) fn beat(&self) -> Option<Duration> {
-        self.beat
+        self.pace.as_ref().map(Pace::length)
+    }
+
+    /// What there is to watch the beat's length, while the room beats.
+    pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
+        self.pace.as_mut()
     }
 
     /// Forgets who stopped typing and settles whether the room beats. Says whether that changed.
@@ -68,20 +72,19 @@ impl Pulse {
         } else {
             self.few_since = None;
         }
-        let stays = self.beat.is_some()
+        let stays = self.pace.is_some()
             && self
                 .few_since
                 .is_none_or(|since| now.duration_since(since) < PULSE_OFF_AFTER);
-        let beat = (typists >= PULSE_TYPISTS_ON || stays).then_some({
-            if typists <= PULSE_TYPISTS_FAST {
-                PULSE_BEAT_FAST
-            } else {
-                PULSE_BEAT_SLOW
+        let beats = typists >= PULSE_TYPISTS_ON || stays;
+        match &mut self.pace {
+            Some(pace) if beats => pace.settle(typists, now),
+            None if beats => {
+                self.pace = Some(Pace::new(typists, now));
+                true
             }
-        });
-        let changed = beat != self.beat;
-        self.beat = beat;
-        changed
+            _ => self.pace.take().is_some(),
+        }
     }
 }
 
@@ -105,6 +108,7 @@ impl Beat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use document_types::limits::{PULSE_BEAT_FAST, PULSE_BEAT_SLOW};
 
     fn session(i: usize) -> SessionId {
         SessionId::parse(&format!("ses_{i}")).unwrap()
