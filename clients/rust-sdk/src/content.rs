@@ -18,36 +18,44 @@ pub(crate) struct Content {
     len: usize,
     /// What the engine said of changes to the text since it was last asked.
     deltas: Arc<Mutex<Vec<Vec<TextDelta>>>>,
+    /// There is none while the document is empty: telling of a whole document's text costs the engine
+    /// a hundred times what loading it does.
     subscription: Option<Subscription>,
 }
 
 impl Content {
     pub(crate) fn new(peer: PeerId) -> Result<Self, CrdtError> {
-        Ok(Self::watch(CrdtDocument::new(peer)?, peer))
+        Ok(Self::unwatched(CrdtDocument::new(peer)?, peer))
     }
 
-    fn watch(crdt: CrdtDocument, peer: PeerId) -> Self {
-        let deltas = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&deltas);
-        let subscription = crdt.engine().subscribe(
-            &text_id(),
-            Arc::new(move |event| {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                for part in event.events {
-                    if let Diff::Text(delta) = part.diff {
-                        heard.push(delta);
-                    }
-                }
-            }),
-        );
+    fn unwatched(crdt: CrdtDocument, peer: PeerId) -> Self {
         let len = crdt.engine().get_text(CONTENT).len_unicode();
         Self {
             crdt,
             peer,
             len,
-            deltas,
-            subscription: Some(subscription),
+            deltas: Arc::default(),
+            subscription: None,
         }
+    }
+
+    /// Listens to the engine from here on, if it does not yet.
+    fn watch(&mut self) {
+        let heard = Arc::clone(&self.deltas);
+        let crdt = &self.crdt;
+        self.subscription.get_or_insert_with(|| {
+            crdt.engine().subscribe(
+                &text_id(),
+                Arc::new(move |event| {
+                    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                    for part in event.events {
+                        if let Diff::Text(delta) = part.diff {
+                            heard.push(delta);
+                        }
+                    }
+                }),
+            )
+        });
     }
 
     pub(crate) fn peer(&self) -> PeerId {
@@ -79,17 +87,35 @@ impl Content {
         &mut self,
         step: &[Bytes],
     ) -> (Result<ImportOutcome, CrdtError>, TextChange) {
-        self.deltas
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        let is_first = self.subscription.is_none() && self.len == 0;
+        if !is_first {
+            self.listen();
+        }
         let outcome = self.crdt.import_batch(step);
         let change = if self.crdt.is_poisoned() {
             TextChange::none(self.len)
+        } else if is_first {
+            self.take_all()
         } else {
             self.take_change()
         };
         (outcome, change)
+    }
+
+    /// Listens, and forgets what was heard before.
+    fn listen(&mut self) {
+        self.watch();
+        self.deltas
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// The whole text, which came into an empty document that nobody listened to.
+    fn take_all(&mut self) -> TextChange {
+        let text = self.crdt.engine().get_text(CONTENT);
+        self.len = text.len_unicode();
+        TextChange::splice(0, 0, 0, &text.to_string()).unwrap_or_default()
     }
 
     /// Makes `change` in the text, as one change of the engine's.
@@ -115,10 +141,7 @@ impl Content {
         &mut self,
         transaction: impl FnOnce(&LoroDoc),
     ) -> Result<TextChange, CrdtError> {
-        self.deltas
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.listen();
         let doc = self.crdt.engine();
         panic::catch_unwind(AssertUnwindSafe(|| {
             transaction(doc);
@@ -190,7 +213,7 @@ impl Content {
             .crdt
             .engine()
             .export(ExportMode::snapshot_at(&frontiers))?;
-        Ok(Self::watch(
+        Ok(Self::unwatched(
             CrdtDocument::from_snapshot(&snapshot, peer)?,
             peer,
         ))

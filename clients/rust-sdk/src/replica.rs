@@ -97,6 +97,8 @@ pub(crate) struct Replica {
     next_mark: u64,
     stage: Stage,
     read_only: bool,
+    /// What the server's log held at the join: all of it has to come.
+    promised: VersionVector,
     /// Whether the server sends acks with stamps, and typed refusals.
     stamps: bool,
     /// The room's beat, while it has one.
@@ -142,6 +144,7 @@ impl Replica {
             next_mark: 0,
             stage: Stage::Offline,
             read_only: false,
+            promised: VersionVector::new(),
             stamps: false,
             beat: None,
             inbox: Inbox::default(),

@@ -85,6 +85,12 @@ impl Replica {
         if self.stage != Stage::CatchingUp {
             return;
         }
+        // A stock server does not say when it has sent everything, so nothing can be missing yet.
+        let has_all = self.content.crdt().version();
+        if self.stamps && !has_all.is_ok_and(|version| version.includes(&self.promised)) {
+            tracing::warn!("a part of what the server was to send has not come; joining again");
+            return self.rejoin(now);
+        }
         if self.restoring.is_some()
             && let Err(error) = self.restore()
         {

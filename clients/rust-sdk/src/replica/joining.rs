@@ -79,6 +79,7 @@ impl Replica {
         self.inbox = Inbox::default();
         let known = self.outbox.acknowledge_known(version);
         self.acknowledged(&known, None, now);
+        self.promised = version.clone();
         self.enter(Stage::CatchingUp);
         if let Some(peer) = answer.and_then(|answer| answer.peer)
             && !self.may_write_as(self.content.peer(), peer)

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use document_types::limits::{
-    INSERTED_TEXT_PER_IMPORT_BYTES_MAX, RECENT_UPDATES_BYTES_MAX, UPDATES_PER_BATCH_MAX,
+    FOLD_TAIL_BYTES_MAX, FOLD_UPDATES_MAX, INSERTED_TEXT_PER_IMPORT_BYTES_MAX,
+    RECENT_UPDATES_BYTES_MAX, UPDATES_PER_BATCH_MAX,
 };
 use document_types::{CounterSpan, SessionId, VersionVector};
 use service_api::UpdateFrame;
@@ -56,6 +57,19 @@ impl Recent {
     /// Whether someone who knows `version` can be brought up to date from the window alone.
     pub(crate) fn continues(&self, version: &VersionVector) -> bool {
         version.includes(&self.base)
+    }
+
+    /// Whether that costs someone who knows `version` little: no more than what a fold leaves behind
+    /// a snapshot. Importing many updates costs much more than a snapshot with them in it.
+    pub(crate) fn is_short_for(&self, version: &VersionVector) -> bool {
+        let (mut count, mut bytes) = (0_u64, 0_u64);
+        for update in &self.updates {
+            if version.end(update.span.peer) < update.span.end {
+                count += 1;
+                bytes += update.bytes.len() as u64;
+            }
+        }
+        count <= FOLD_UPDATES_MAX && bytes <= FOLD_TAIL_BYTES_MAX
     }
 
     /// Takes an update in, and drops the oldest beyond the window's bound.
@@ -173,6 +187,19 @@ mod tests {
         let known: VersionVector = [(PeerId(2), 1)].into_iter().collect();
         let (frame, next) = recent.next_frame(0, &reader(), Some(&known)).unwrap();
         assert_eq!((frame.updates.len(), next), (1, 3));
+    }
+
+    #[test]
+    fn a_newcomer_is_not_fed_what_a_snapshot_would_hold() {
+        let mut recent = Recent::default();
+        let some = usize::try_from(FOLD_TAIL_BYTES_MAX).unwrap() / 2;
+        for counter in 0..3 {
+            recent.push(update(1, counter, some, "writer"));
+        }
+        let newcomer = VersionVector::new();
+        let close: VersionVector = [(PeerId(1), 1)].into_iter().collect();
+        assert!(recent.continues(&newcomer) && !recent.is_short_for(&newcomer));
+        assert!(recent.is_short_for(&close));
     }
 
     #[test]

@@ -83,7 +83,11 @@ impl Room {
         if self.sessions.insert(id.clone(), session).is_none() {
             metrics::gauge!(crate::metrics::SESSIONS).increment(1.0);
         }
-        self.caught_up(&id, request.version);
+        if self.recent.is_short_for(&request.version) {
+            self.caught_up(&id, request.version);
+        } else {
+            self.catch_up(&id, request.version);
+        }
         if self.pulse.beat().is_some() {
             self.tell_pulse(true);
         }
@@ -112,16 +116,24 @@ impl Room {
             };
             self.deliver(&id.clone());
         } else {
-            let catch_up = catch_up::run(
-                self.parts.store.clone(),
-                self.document.clone(),
-                (id.clone(), session.stay),
-                version,
-                session.events.clone(),
-                self.notices_sender.clone(),
-            );
-            self.parts.tasks.spawn(catch_up);
+            self.catch_up(id, version);
         }
+    }
+
+    /// Has a session sent what the store has beyond `version`.
+    fn catch_up(&self, id: &SessionId, version: VersionVector) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let catch_up = catch_up::run(
+            self.parts.store.clone(),
+            self.document.clone(),
+            (id.clone(), session.stay),
+            version,
+            session.events.clone(),
+            self.notices_sender.clone(),
+        );
+        self.parts.tasks.spawn(catch_up);
     }
 
     /// Feeds every session that has something to be fed with.
