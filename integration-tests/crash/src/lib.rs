@@ -1,11 +1,31 @@
-//! Clients that write into a real server while it is killed, and the record of what they were told.
+//! Clients that write into a real server while it is killed, the record of what they were told, and
+//! servers that ought to fail.
+//!
+//! A [`ServerCommand`] says which server is killed: the real binary on this machine's files, or the
+//! same node on a disk that forgets at the kill whatever was not synced, on request with a
+//! [`PlantedBug`]. [`clients_come_back`] and [`clients_die`] do the killing and hand back a
+//! [`Report`].
+//!
+//! The tests are short. A long run, whose figures `--nocapture` shows, is
+//!
+//! ```sh
+//! CRASH_KILLS=50 CRASH_OPERATIONS=100000 cargo test -p crash --test kill -- --nocapture
+//! ```
 
+mod clients;
+mod hasty_disk;
 mod load;
 mod recorder;
+mod report;
+mod run;
 mod server_process;
+mod slow_disk;
+mod wire;
 mod writer;
 
+pub use hasty_disk::HastyDisk;
 pub use load::Load;
-pub use recorder::Recorder;
-pub use server_process::ServerProcess;
-pub use writer::{Writer, everybody_has};
+pub use report::Report;
+pub use run::{clients_come_back, clients_die};
+pub use server_process::{PlantedBug, ServerCommand};
+pub use slow_disk::SlowDisk;

@@ -5,11 +5,12 @@ use anyhow::Context;
 pub struct Load {
     /// Clients that write at once: `CRASH_CLIENTS`.
     pub clients: u32,
-    /// Tokens that each writes at least: `CRASH_TOKENS`.
-    pub tokens: u32,
-    /// Times the server is killed: `CRASH_KILLS`.
+    /// Operations that are acknowledged at least, in all: `CRASH_OPERATIONS`. Each life of the server
+    /// acknowledges its share of them before it is killed.
+    pub operations: u64,
+    /// Times the server is killed at least: `CRASH_KILLS`.
     pub kills: u32,
-    /// What the clients' choices are drawn from: `CRASH_SEED`.
+    /// What the choices of clients, disks and moments are drawn from: `CRASH_SEED`.
     pub seed: u64,
 }
 
@@ -21,10 +22,20 @@ impl Load {
     pub fn from_environment() -> anyhow::Result<Self> {
         Ok(Self {
             clients: number("CRASH_CLIENTS", 8)?,
-            tokens: number("CRASH_TOKENS", 60)?,
-            kills: number("CRASH_KILLS", 4)?,
+            operations: number("CRASH_OPERATIONS", 4_000)?,
+            kills: number("CRASH_KILLS", 5)?,
             seed: number("CRASH_SEED", 1)?,
         })
+    }
+
+    /// Operations that one life of the server acknowledges at least.
+    pub(crate) fn operations_per_life(&self) -> u64 {
+        self.operations.div_ceil(u64::from(self.kills.max(1)))
+    }
+
+    /// Kills that have to come while an append is in flight, or the run proves little: four in five.
+    pub fn kills_in_flight_min(&self) -> u32 {
+        self.kills - self.kills.div_ceil(5)
     }
 }
 

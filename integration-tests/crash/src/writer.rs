@@ -1,20 +1,22 @@
 use std::sync::Arc;
 
-use anyhow::Context;
 use clock::Random;
-use collabedit_sdk::{Document, VersionVector};
-use testkit::{Replica, TextPart, Token, parts};
+use collabedit_sdk::Document;
+use testkit::{TextPart, Token, parts};
 use tokio::sync::watch;
 
-use crate::Recorder;
+use crate::recorder::Recorder;
 
 /// Own operations that a writer has unacknowledged before it waits.
-const WINDOW_OPERATIONS: u64 = 64;
-/// One edit of so many deletes a token instead of writing one.
+const WINDOW_OPERATIONS: u64 = 128;
+/// One edit of so many deletes a token instead of writing some.
 const EDITS_PER_DELETION: u64 = 8;
+/// Tokens that one edit writes at most, side by side. Each edit reads the whole text, which takes
+/// longest of all that happens here.
+const TOKENS_PER_EDIT_MAX: u64 = 8;
 
 /// A client that writes tokens at random places.
-pub struct Writer {
+pub(crate) struct Writer {
     client: u32,
     document: Document,
     recorder: Arc<Recorder>,
@@ -24,7 +26,12 @@ pub struct Writer {
 
 impl Writer {
     /// A writer whose choices are drawn from `random`.
-    pub fn new(client: u32, document: Document, recorder: Arc<Recorder>, random: Random) -> Self {
+    pub(crate) fn new(
+        client: u32,
+        document: Document,
+        recorder: Arc<Recorder>,
+        random: Random,
+    ) -> Self {
         Self {
             client,
             document,
@@ -34,10 +41,10 @@ impl Writer {
         }
     }
 
-    /// Writes at least `tokens` tokens, and goes on until `done`; then waits for the last ack.
-    pub async fn run(mut self, tokens: u32, done: watch::Receiver<bool>) -> anyhow::Result<()> {
+    /// Writes until `done`; then waits for the last ack.
+    pub(crate) async fn run(mut self, done: watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut standing = self.document.standing();
-        while self.number < tokens || !*done.borrow() {
+        while !*done.borrow() {
             standing
                 .wait_for(|standing| standing.unacknowledged_operations < WINDOW_OPERATIONS)
                 .await?;
@@ -48,12 +55,11 @@ impl Writer {
     }
 
     fn edit(&mut self) -> anyhow::Result<()> {
-        let delete = self.random.below(EDITS_PER_DELETION) == 0;
-        let token = Token {
-            client: self.client,
-            number: self.number,
-        };
         let (random, recorder) = (&self.random, &self.recorder);
+        let delete = random.below(EDITS_PER_DELETION) == 0;
+        let count = 1 + u32::try_from(random.below(TOKENS_PER_EDIT_MAX))?;
+        let client = self.client;
+        let tokens = (self.number..self.number + count).map(|number| Token { client, number });
         let wrote = self.document.edit(|edit| {
             let text = edit.text()?;
             let places = places(&text)?;
@@ -65,14 +71,18 @@ impl Writer {
                     anyhow::Ok(false)
                 }
                 (position, _) => {
-                    recorder.inserts(edit, token)?;
-                    edit.insert(position, &token.to_string())?;
+                    let mut inserted = String::new();
+                    for token in tokens {
+                        recorder.inserts(edit, token)?;
+                        inserted.push_str(&token.to_string());
+                    }
+                    edit.insert(position, &inserted)?;
                     Ok(true)
                 }
             }
         })?;
         if wrote {
-            self.number += 1;
+            self.number += count;
         }
         Ok(())
     }
@@ -91,34 +101,4 @@ fn places(text: &str) -> anyhow::Result<Vec<(usize, Option<Token>)>> {
     }
     places.push((position, None));
     Ok(places)
-}
-
-/// Waits until all of `documents`, which are replicas of one, know what any of them knows, and says
-/// what each holds.
-///
-/// # Errors
-/// If one can't be read any more.
-pub async fn everybody_has(documents: &[Document]) -> anyhow::Result<Vec<Replica>> {
-    let mut everything = VersionVector::new();
-    for document in documents {
-        everything.merge(&document.version()?);
-    }
-    let mut replicas = Vec::new();
-    for (number, document) in documents.iter().enumerate() {
-        let mut events = document.subscribe();
-        while document.version()? != everything {
-            events
-                .recv()
-                .await
-                .context("a replica ended before it had everything")?;
-        }
-        replicas.push(Replica {
-            name: format!("client {number}"),
-            document: document.id().clone(),
-            text: document.text()?,
-            state_hash: document.state_hash()?.to_string(),
-            version: document.version()?,
-        });
-    }
-    Ok(replicas)
 }

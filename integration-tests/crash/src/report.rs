@@ -1,0 +1,37 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use testkit::Violation;
+
+/// What was done to a server, and which promises it broke.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Times it was killed.
+    pub kills: u32,
+    /// Kills of which a client had sent operations whose answer never left the server.
+    pub kills_in_flight: u32,
+    /// Operations that clients were told are durable.
+    pub operations_acknowledged: u64,
+    /// How long the run took.
+    pub took: Duration,
+    /// Promises that were broken; the run ends at the first check that finds any.
+    pub violations: Vec<Violation>,
+    /// Where the history, the data and the server's log are, which stay if a promise was broken.
+    pub folder: PathBuf,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kills, {} of them with an append in flight, {} operations acknowledged, {} promises \
+             broken, in {:.1} s",
+            self.kills,
+            self.kills_in_flight,
+            self.operations_acknowledged,
+            self.violations.len(),
+            self.took.as_secs_f64()
+        )
+    }
+}
