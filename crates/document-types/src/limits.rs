@@ -176,8 +176,8 @@ pub const PULSE_BEAT_MAX: Duration = Duration::from_millis(250);
 pub const PULSE_WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// Updates without which a room has not seen enough of that way.
 pub const PULSE_WATCHED_COUNT_MIN: u32 = 5;
-/// One update in so many may be late: a few stragglers don't spoil the pulse.
-pub const PULSE_LATE_ONE_IN: u32 = 10;
+/// One update in so many may be late: some stragglers don't spoil the pulse.
+pub const PULSE_LATE_ONE_IN: u32 = 4;
 /// Operations of a frame that later updates are compared with.
 pub const PULSE_FRAME_SPANS_MAX: usize = 256;
 

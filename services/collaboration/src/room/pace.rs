@@ -127,7 +127,7 @@ impl Pace {
 
 /// In whole milliseconds, as beats are numbered by them.
 fn longer(length: Duration) -> Duration {
-    whole_ms(length * 3 / 2)
+    whole_ms(length * 5 / 4)
 }
 
 fn shorter(length: Duration) -> Duration {
