@@ -48,6 +48,13 @@ pub enum CrdtError {
         /// One of the missing operations.
         missing: OpId,
     },
+    /// An operation names a tree node or an element of a movable list that was never in its container
+    /// when the operation was written.
+    #[error("operation {operation} names what its container did not hold")]
+    ForeignTarget {
+        /// The naming operation.
+        operation: OpId,
+    },
 }
 
 impl From<loro::LoroError> for CrdtError {

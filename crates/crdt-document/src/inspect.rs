@@ -96,6 +96,9 @@ pub struct InspectedUpdate {
     /// The operations of others that its operations name: that they delete, move, or write in the
     /// container of. Whoever imports it must know them all, or the engine may panic.
     pub references: VersionVector,
+    /// Whether its operations name tree nodes or elements of movable lists, of which only the document
+    /// knows where they belong: see [`crate::CrdtDocument::check_targets`].
+    pub names_targets: bool,
     /// Containers that it creates: by which operation, and of which kind.
     pub(crate) created: Vec<(OpId, u8)>,
 }
@@ -211,6 +214,7 @@ fn read_with_timestamp(update: &[u8]) -> Result<(InspectedUpdate, i64), InspectE
         operation_count: u32::try_from(operation_count)
             .map_err(|_| Malformed("it holds more operations than it may"))?,
         references,
+        names_targets: findings.names_targets,
         created: findings
             .created
             .iter()

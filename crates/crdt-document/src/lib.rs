@@ -18,6 +18,7 @@ mod read;
 mod slices;
 mod split;
 mod state_hash;
+mod targets;
 mod version_bytes;
 
 pub use document::{CrdtDocument, CrdtError, ImportOutcome};

@@ -136,6 +136,7 @@ impl Replicas {
             }
             for update in &inspected[next..next + step] {
                 document.check_depth(update).map_err(harm)?;
+                document.check_targets(update).map_err(harm)?;
             }
             let updates = u32::try_from(step).unwrap_or(u32::MAX);
             let cpu_max = self.cpu_per_update_max.saturating_mul(updates);
@@ -164,6 +165,7 @@ impl Replicas {
 fn harm(error: CrdtError) -> Harm {
     match error {
         CrdtError::Refused(error) => Harm::Refused(error.to_string()),
+        error @ CrdtError::ForeignTarget { .. } => Harm::Refused(error.to_string()),
         CrdtError::TooDeep { .. } => Harm::Deep,
         CrdtError::MissingDependency { .. } => Harm::Dangling,
         _ => Harm::Panic,

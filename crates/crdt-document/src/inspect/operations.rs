@@ -77,6 +77,8 @@ pub(super) struct Findings {
     pub(super) created: BTreeMap<OpId, Created>,
     /// Peers whose last operation so far begins a style, which their next one has to end.
     pub(super) open_styles: BTreeSet<PeerId>,
+    /// Whether tree nodes or elements of movable lists are named that the operation does not make.
+    pub(super) names_targets: bool,
     entries: usize,
     position_bytes: usize,
 }
@@ -372,6 +374,7 @@ impl Decoder<'_, '_> {
         if lamport >= entry.lamport {
             return Err(Malformed("an element is younger than what changes it").into());
         }
+        self.findings.names_targets = true;
         Ok(())
     }
 
@@ -384,6 +387,7 @@ impl Decoder<'_, '_> {
             _ => return Err(Malformed("a truth value is neither").into()),
         };
         let creates = node == entry.id;
+        self.findings.names_targets |= !creates || parent.is_some();
         if creates {
             let created = Created {
                 kind: MAP,

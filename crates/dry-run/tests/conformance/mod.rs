@@ -8,6 +8,8 @@ use dry_run::{DryRun, DryRunError, Harm, Verdict};
 
 use crate::support::{Author, id, mutants};
 
+const ROOT: loro::TreeParentId = loro::TreeParentId::Root;
+
 pub async fn all(dry_run: &dyn DryRun) {
     a_document_is_asked_for_once_and_then_kept(dry_run).await;
     what_was_logged_elsewhere_is_taken_in_first(dry_run).await;
@@ -16,6 +18,7 @@ pub async fn all(dry_run: &dyn DryRun) {
     a_harmful_update_in_the_log_is_blamed_on_nobody(dry_run).await;
     an_update_that_does_not_follow_dangles(dry_run).await;
     an_update_that_is_malformed_is_refused(dry_run).await;
+    a_node_that_the_tree_never_had_is_refused(dry_run).await;
     what_was_tried_and_not_appended_is_forgotten_on_request(dry_run).await;
     large_bases_load_in_steps(dry_run).await;
 }
@@ -149,6 +152,77 @@ async fn an_update_that_is_malformed_is_refused(dry_run: &dyn DryRun) {
     let verdicts = dry_run.try_updates(request).await.unwrap();
     assert!(matches!(verdicts[0], Verdict::Harmful(Harm::Refused(_))));
     assert_eq!(verdicts[1], Verdict::Harmless);
+}
+
+/// The engine imports a move of a node in a tree that never had it without a word, and panics once it
+/// takes in more.
+async fn a_node_that_the_tree_never_had_is_refused(dry_run: &dyn DryRun) {
+    dry_run.forget(&id("doc_1")).await;
+    let author = Author::new(1);
+    author.types("hello");
+    let tree = author.document.engine().get_tree("tree");
+    let (parent, node) = (tree.create(ROOT).unwrap(), tree.create(ROOT).unwrap());
+    author.document.commit().unwrap();
+    let snapshot = author.document.export_snapshot().unwrap();
+    let version = author.version();
+    let fork = |peer| Author {
+        document: CrdtDocument::from_snapshot(&snapshot, PeerId(peer)).unwrap(),
+    };
+    type Edit<'a> = &'a dyn Fn(&loro::LoroTree);
+    let edits: [Edit<'_>; 3] = [
+        &|tree| tree.mov(node, parent).unwrap(),
+        &|tree| {
+            tree.create(parent).unwrap();
+        },
+        &|tree| tree.delete(node).unwrap(),
+    ];
+    for (peer, edit) in (10..).step_by(3).zip(edits) {
+        let (mutant, honest, other) = (fork(peer), fork(peer + 1), fork(peer + 2));
+        edit(&mutant.document.engine().get_tree("tree"));
+        // What is created by a candidate counts for those behind it.
+        let honest_tree = honest.document.engine().get_tree("tree");
+        let child = honest_tree.create(parent).unwrap();
+        let creates = honest.document.take_local_update().unwrap().unwrap();
+        honest_tree.mov(child, node).unwrap();
+        edit(&honest_tree);
+        let moves = honest.document.take_local_update().unwrap().unwrap();
+        let candidates = vec![
+            creates,
+            in_another_tree(&mutant, &snapshot),
+            moves,
+            other.types("text"),
+        ];
+        let base = Some(vec![snapshot.clone()]);
+        let request = author.request(version.clone(), base, candidates);
+        let verdicts = dry_run.try_updates(request).await.unwrap();
+        let refused = harmful(&verdicts[1]);
+        assert_eq!(
+            verdicts,
+            [
+                Verdict::Harmless,
+                refused,
+                Verdict::Harmless,
+                Verdict::Harmless
+            ]
+        );
+    }
+}
+
+/// What the author wrote on top of the snapshot, with another name for the tree.
+fn in_another_tree(author: &Author, snapshot: &Bytes) -> Bytes {
+    author.document.commit().unwrap();
+    let engine = author.document.engine();
+    let scratch = CrdtDocument::from_snapshot(snapshot, PeerId(99)).unwrap();
+    let (known, end) = (scratch.engine().oplog_vv(), engine.oplog_vv());
+    let mut json = engine.export_json_updates_without_peer_compression(&known, &end);
+    for op in json.changes.iter_mut().flat_map(|change| &mut change.ops) {
+        op.container = loro::ContainerID::new_root("tsee", loro::ContainerType::Tree);
+    }
+    // A document without a state does not mind.
+    scratch.detach().unwrap();
+    let version = scratch.version().unwrap();
+    scratch.engine().import_json_updates(json).unwrap();
+    scratch.export_since(&version).unwrap()
 }
 
 async fn what_was_tried_and_not_appended_is_forgotten_on_request(dry_run: &dyn DryRun) {

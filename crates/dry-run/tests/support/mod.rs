@@ -40,9 +40,9 @@ impl Author {
     /// Inserts so many characters in the midst of the text. Where others wrote at the same time, the
     /// engine imports that in a time that grows with their square.
     pub fn pastes(&self, characters: usize) -> Bytes {
-        self.document
-            .insert_text("content", 5, &"x".repeat(characters))
-            .unwrap();
+        // As a client writes it that knows nothing of pieces.
+        let content = self.document.engine().get_text("content");
+        content.insert(5, &"x".repeat(characters)).unwrap();
         self.document.take_local_update().unwrap().unwrap()
     }
 

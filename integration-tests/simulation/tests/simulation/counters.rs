@@ -38,7 +38,10 @@ const RARE: &[(&str, &str)] = &[
         "collabedit_document_store_retries_total",
         "a transaction was tried again",
     ),
-    ("collabedit_document_store_append_splits_total", "a merge was split"),
+    (
+        "collabedit_document_store_append_splits_total",
+        "a merge was split",
+    ),
 ];
 
 /// Counts what is counted on this thread.
