@@ -1,0 +1,28 @@
+//! Attackers who send mutated updates to a real server, honest people who type meanwhile, and what
+//! became of each.
+//!
+//! A mutant is an update that an engine wrote, with a few of its bytes changed and its checksum made
+//! right again: it passes for an update until somebody looks at what it says.
+
+mod attacker;
+mod campaign;
+mod edits;
+mod ground;
+mod memory;
+mod metrics;
+mod mutant;
+mod observer;
+mod server_process;
+mod session;
+mod tally;
+mod typist;
+
+pub use attacker::{Attacker, Target};
+pub use campaign::Campaign;
+pub use memory::{Memory, MemoryWatch};
+pub use metrics::fetch_metrics;
+pub use observer::Observer;
+pub use server_process::ServerProcess;
+pub use session::read_document;
+pub use tally::Tally;
+pub use typist::{Delays, Typist};
