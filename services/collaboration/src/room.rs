@@ -351,17 +351,11 @@ impl Room {
 
     /// Sends everyone what came since the last beat, and the beat itself to those who type.
     fn beat(&mut self) {
-        let frame: Vec<_> = self
-            .recent
-            .from(self.cut_to)
-            .into_iter()
-            .flatten()
-            .map(|update| update.span)
-            .collect();
-        self.cut_to = self.recent.end();
         if let Some(pace) = self.pulse.pace() {
-            pace.cut(frame.into_iter(), Instant::now());
+            let frame = self.recent.from(self.cut_to).into_iter().flatten();
+            pace.cut(frame.map(|update| update.span), Instant::now());
         }
+        self.cut_to = self.recent.end();
         self.deliver_all();
         self.tell_pulse(false);
         self.schedule_beat();
