@@ -67,9 +67,15 @@ impl Attack {
             .note(&name, format_args!("begins on {}", self.victim.document));
         let done = match self.kind {
             AttackKind::ForeignPeer | AttackKind::StolenPeer => self.take_peer().await,
-            AttackKind::EquivocateAcross => self.equivocate_across().await,
+            AttackKind::EquivocateAcross => self
+                .equivocate_across(1)
+                .await
+                .map(|()| self.history.met("equivocation through two nodes")),
             AttackKind::EquivocateInTurn => self.equivocate_in_turn().await,
-            AttackKind::EquivocateStraddling => self.equivocate_straddling().await,
+            AttackKind::EquivocateStraddling => self
+                .equivocate_across(3)
+                .await
+                .map(|()| self.history.met("straddling equivocation")),
             AttackKind::EquivocatePending => self.equivocate_pending().await,
             AttackKind::Gap => self.leave_a_gap().await,
             AttackKind::Dangling => self.dangle().await,
@@ -130,9 +136,10 @@ impl Attack {
         }
     }
 
-    async fn equivocate_across(&self) -> Result<(), CutOff> {
+    /// Sends one token through one node, and under the same operations `other_count` through the other.
+    async fn equivocate_across(&self, other_count: usize) -> Result<(), CutOff> {
         let (mut here, mut there, known) = self.join_both().await?;
-        let (a, b) = self.two_faced(&known, 1, 1)?;
+        let (a, b) = self.two_faced(&known, 1, other_count)?;
         let (a, b) = (
             self.submit(&mut here, &[a]).await?,
             self.submit(&mut there, &[b]).await?,
@@ -142,7 +149,6 @@ impl Attack {
             there.answer(&self.history, &self.trace, b).await,
         );
         self.judge_two_faced(answers);
-        self.history.met("equivocation through two nodes");
         Ok(())
     }
 
@@ -152,22 +158,6 @@ impl Attack {
         let first = self.offer(&mut session, &[a]).await?;
         let second = self.offer(&mut session, &[b]).await?;
         self.judge_two_faced((first, second));
-        Ok(())
-    }
-
-    async fn equivocate_straddling(&self) -> Result<(), CutOff> {
-        let (mut here, mut there, known) = self.join_both().await?;
-        let (a, b) = self.two_faced(&known, 1, 3)?;
-        let (a, b) = (
-            self.submit(&mut here, &[a]).await?,
-            self.submit(&mut there, &[b]).await?,
-        );
-        let answers = (
-            here.answer(&self.history, &self.trace, a).await,
-            there.answer(&self.history, &self.trace, b).await,
-        );
-        self.judge_two_faced(answers);
-        self.history.met("straddling equivocation");
         Ok(())
     }
 

@@ -278,11 +278,7 @@ impl Cluster {
         };
         lock(&self.0.ended).insert((self.0.nodes[node].id, life.epoch));
         life.gone.cancel();
-        life.log.crash();
-        life.kv.set_faults(Faults {
-            unreachable: true,
-            ..Faults::NONE
-        });
+        cut_off(&life.log, &life.kv);
         life.stop.cancel();
         *standing = Standing::Dead;
         true
@@ -347,11 +343,7 @@ impl Cluster {
             return false;
         }
         let life = mergers.remove(0);
-        life.log.crash();
-        life.kv.set_faults(Faults {
-            unreachable: true,
-            ..Faults::NONE
-        });
+        cut_off(&life.log, &life.kv);
         life.stop.cancel();
         true
     }
@@ -459,6 +451,15 @@ impl Cluster {
         tasks.wait().await;
         store
     }
+}
+
+/// What a process had in flight is lost but for a first part, and it reaches nothing any more.
+fn cut_off(log: &SimulatedOpLog, kv: &SimulatedKv) {
+    log.crash();
+    kv.set_faults(Faults {
+        unreachable: true,
+        ..Faults::NONE
+    });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
