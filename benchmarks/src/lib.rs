@@ -2,12 +2,14 @@
 
 #![allow(clippy::disallowed_methods)] // A benchmark measures real time, and its tasks end with it.
 
+mod absentee;
 mod byte_count;
 mod latencies;
 mod process_memory;
 mod replicas;
 mod wire_client;
 
+pub use absentee::{Absentee, Return};
 pub use byte_count::ByteCount;
 pub use latencies::Latencies;
 pub use process_memory::ProcessMemory;

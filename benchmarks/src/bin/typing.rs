@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use benchmarks::{Latencies, Reported, Sample, connect_all};
+use benchmarks::{Absentee, Latencies, Reported, Sample, connect_all};
 use clap::Parser;
 use collabedit_sdk::DocumentId;
 use tokio::sync::mpsc;
@@ -33,7 +33,8 @@ struct Arguments {
     /// How long to type.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Bytes of text that the first writer pastes a third of the way through; 0 for none.
+    /// Bytes of text that the first writer pastes a third of the way through; 0 for none. One more
+    /// replica is cut off then, and comes back after another third.
     #[arg(long, default_value_t = 0)]
     paste_bytes: usize,
 }
@@ -57,6 +58,10 @@ async fn main() -> anyhow::Result<()> {
     let count = arguments.writers + arguments.readers;
     let replicas = connect_all(&arguments.url, &document, count, &samples).await?;
     drop(samples);
+    let mut absentee = match arguments.paste_bytes {
+        0 => None,
+        _ => Some(Absentee::connect(&arguments.url, &document).await?),
+    };
     let started = Instant::now();
     let counting = tokio::spawn(count_samples(received, count, started));
     let typing: Vec<_> = replicas
@@ -90,6 +95,14 @@ async fn main() -> anyhow::Result<()> {
             })
         })
         .collect();
+    let mut returned = None;
+    if let Some(absentee) = &mut absentee {
+        let third = Duration::from_secs(arguments.seconds) / 3;
+        tokio::time::sleep(third.saturating_sub(Duration::from_secs(1))).await;
+        absentee.leave();
+        tokio::time::sleep(third).await;
+        returned = Some(absentee.come_back(replicas[0].document.len()).await?);
+    }
     for writer in typing {
         writer.await??;
     }
@@ -101,6 +114,14 @@ async fn main() -> anyhow::Result<()> {
     let result = counting.await?;
     println!("{texts} characters, the same in {count} replicas");
     print!("{result}");
+    if let Some(returned) = returned {
+        println!(
+            "away during the paste   back after {:.0} ms, imported within {:.0} ms, the longest import {:.1} ms",
+            returned.took.as_secs_f64() * 1_000.0,
+            returned.imported_within.as_secs_f64() * 1_000.0,
+            returned.import_max.as_secs_f64() * 1_000.0,
+        );
+    }
     Ok(())
 }
 
