@@ -8,6 +8,7 @@ mod chromium;
 mod codegen;
 mod command;
 mod dev;
+mod parts;
 mod steps;
 mod test;
 mod toolchain;
@@ -32,6 +33,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Runs every check and test, as continuous integration does
     Test(test::Arguments),
+    /// Starts and stops the real servers (Kafka) that some tests need
+    Parts(parts::Arguments),
     /// Writes anew what is generated from code
     Codegen,
 }
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Parts(arguments) => parts::run(&arguments),
         Command::Codegen => codegen::run(),
     }
 }

@@ -1,5 +1,5 @@
 use crate::command::{cargo, command, output, run};
-use crate::{chromium, web};
+use crate::{chromium, parts, web};
 
 /// One thing that `cargo xtask test` does.
 pub struct Step {
@@ -51,6 +51,8 @@ pub const STEPS: &[Step] = &[
                 "--locked",
                 "--workspace",
                 "--all-targets",
+                "--features",
+                "op-log/kafka",
                 "--",
                 "-D",
                 "warnings",
@@ -114,6 +116,12 @@ pub const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "kafka",
+        shows: "the log in a real Kafka broker: conformance, kills, recovery",
+        needs: &[],
+        run: kafka,
+    },
+    Step {
         name: "stock-clients",
         shows: "the Loro team's own client, unchanged, against the real server",
         needs: &["server"],
@@ -132,6 +140,23 @@ pub const STEPS: &[Step] = &[
         },
     },
 ];
+
+fn kafka() -> anyhow::Result<()> {
+    const TEST: [&str; 6] = [
+        "test",
+        "--locked",
+        "--package",
+        "op-log",
+        "--features",
+        "kafka",
+    ];
+    run(cargo(&[&TEST[..], &["--lib", "kafka::"]].concat()))?;
+    parts::with(|variables| {
+        let mut test = cargo(&[&TEST[..], &["--test", "kafka*", "--no-fail-fast"]].concat());
+        test.envs(variables.iter().map(|(name, value)| (name, value)));
+        run(test)
+    })
+}
 
 fn advisories() -> anyhow::Result<()> {
     if output(command("cargo-deny", &["--version"])).is_none() {

@@ -2,8 +2,8 @@ use anyhow::bail;
 
 use crate::command::{command, output};
 
-/// A program that building needs.
-struct Tool {
+/// A program that something here needs.
+pub struct Tool {
     program: &'static str,
     version_argument: &'static str,
     /// The lowest major version that works.
@@ -37,15 +37,38 @@ const C_COMPILER: Tool = Tool {
     debian: "apt-get install build-essential",
 };
 
+/// Runs Kafka.
+pub const JAVA: Tool = Tool {
+    program: "java",
+    version_argument: "--version",
+    major_min: 17,
+    needed_for: "running Kafka",
+    debian: "apt-get install openjdk-17-jre-headless",
+};
+
+/// Installs Kafka.
+pub const MAVEN: Tool = Tool {
+    program: "mvn",
+    version_argument: "--version",
+    major_min: 3,
+    needed_for: "installing Kafka",
+    debian: "apt-get install maven",
+};
+
 /// Checks that everything that building needs is here.
 ///
 /// # Errors
 /// One message that names all that is missing and how to get it.
 pub fn check() -> anyhow::Result<()> {
-    let missing: Vec<_> = [&C_COMPILER, &NODE, &NPM]
-        .into_iter()
-        .filter_map(complaint)
-        .collect();
+    check_for(&[&C_COMPILER, &NODE, &NPM])
+}
+
+/// Checks that these tools are here.
+///
+/// # Errors
+/// One message that names all that is missing and how to get it.
+pub fn check_for(tools: &[&Tool]) -> anyhow::Result<()> {
+    let missing: Vec<_> = tools.iter().copied().filter_map(complaint).collect();
     if !missing.is_empty() {
         bail!("the toolchain is incomplete:\n{}", missing.join("\n"));
     }
@@ -63,7 +86,7 @@ fn complaint(tool: &Tool) -> Option<String> {
     let found = output(command(program, &[tool.version_argument]));
     let problem = match found
         .as_deref()
-        .map(|version| (version.trim(), major(version)))
+        .map(|version| (version.lines().next().unwrap_or_default(), major(version)))
     {
         Some((_, Some(major))) if major >= *major_min => return None,
         Some((version, _)) => format!("is {version:?}, and {major_min} or later is needed"),
@@ -74,10 +97,12 @@ fn complaint(tool: &Tool) -> Option<String> {
     ))
 }
 
+/// The number that the first word with one begins with; Maven prints escape codes before its name.
 fn major(version: &str) -> Option<u32> {
     version
-        .trim()
-        .trim_start_matches('v')
+        .split_whitespace()
+        .map(|word| word.trim_start_matches('v'))
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?
         .split('.')
         .next()?
         .parse()
@@ -93,6 +118,8 @@ mod tests {
         assert_eq!(major("v20.20.2\n"), Some(20));
         assert_eq!(major("11.19.1\n"), Some(11));
         assert_eq!(major("12\n"), Some(12));
+        assert_eq!(major("openjdk 17.0.15 2025-04-15\nOpenJDK"), Some(17));
+        assert_eq!(major("\u{1b}[1mApache Maven 3.8.7\u{1b}[m\n"), Some(3));
         assert_eq!(major("unknown"), None);
     }
 

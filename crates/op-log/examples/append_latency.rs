@@ -1,5 +1,6 @@
 //! Measures appends to an embedded log beside bare writes and syncs of the same size:
-//! `cargo run -p op-log --example append_latency -- DIRECTORY`.
+//! `cargo run -p op-log --example append_latency -- DIRECTORY`; or, with the feature `kafka`, appends
+//! to a topic of 16 partitions: `… --features kafka … -- BROKERS TOPIC`.
 //!
 //! A log can't be faster than its disk syncs; what is worth knowing is how much it adds, and how many
 //! appends one sync serves. The kinds take turns, so that a disk that others use is as busy for each.
@@ -21,8 +22,41 @@ const COUNT_PER_ROUND: usize = 100;
 
 #[tokio::main]
 async fn main() {
-    let root = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let root = arguments.next().unwrap_or_else(|| ".".to_owned());
     println!("{} each, milliseconds", ROUNDS * COUNT_PER_ROUND);
+    match arguments.next() {
+        #[cfg(feature = "kafka")]
+        Some(topic) => kafka(root, topic).await,
+        #[cfg(not(feature = "kafka"))]
+        Some(_) => println!("the feature `kafka` is off"),
+        None => embedded(root).await,
+    }
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(bootstrap_servers: String, topic: String) {
+    let options = op_log::KafkaLogOptions {
+        bootstrap_servers,
+        topic,
+        partition_count: 16,
+        development: true,
+    };
+    let log = op_log::KafkaOpLog::open(&options).await.unwrap();
+    for record_bytes in [300, 4_096] {
+        for in_flight in [1, 50] {
+            let mut latencies = Vec::new();
+            for _ in 0..ROUNDS {
+                latencies.extend(appends(&log, record_bytes, in_flight).await);
+            }
+            let name = format!("append, {in_flight} in flight");
+            print(&name, record_bytes, latencies);
+        }
+    }
+    log.close().await;
+}
+
+async fn embedded(root: String) {
     for record_bytes in [300, 4_096] {
         let directory = tempfile::tempdir_in(&root).unwrap();
         let disk = RealDisk::open(directory.path()).unwrap();
@@ -68,7 +102,7 @@ fn bare(file: &dyn DiskFile, record_bytes: usize, round: usize) -> Vec<Duration>
 }
 
 /// The latencies of one round of appends by so many appenders, each of which waits for its answer.
-async fn appends(log: &EmbeddedOpLog, record_bytes: usize, in_flight: usize) -> Vec<Duration> {
+async fn appends(log: &dyn OpLog, record_bytes: usize, in_flight: usize) -> Vec<Duration> {
     let document = DocumentId::parse("doc").unwrap();
     let record = Bytes::from(vec![7; record_bytes]);
     let appenders = (0..in_flight).map(async |appender| {

@@ -19,13 +19,13 @@ use clock::Random;
 use disk::{Disk, DiskLock};
 use document_types::limits::{
     EMBEDDED_LOG_DISK_READS_MAX, EMBEDDED_LOG_PARTITIONS_MAX, EMBEDDED_LOG_SEGMENT_BYTES,
-    LOG_RECORD_BYTES_MAX,
 };
 use document_types::{DocumentId, LogOffset, LogPartition};
 use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::edges::{check_append, check_partition, count_append};
 use crate::{
     AppendError, AppendFuture, Cause, LogEntry, OpLog, ReadError, ReadLimit, TrimError,
     metric_names,
@@ -170,19 +170,9 @@ impl EmbeddedOpLog {
         self.shared.close();
     }
 
-    fn check_partition(&self, partition: LogPartition) -> Result<(), ReadError> {
-        if partition.0 < self.partition_count() {
-            return Ok(());
-        }
-        Err(ReadError::NoSuchPartition {
-            partition,
-            partition_count: self.partition_count(),
-        })
-    }
-
     /// The readable part of `partition`, unless the log is closed.
     fn range(&self, partition: LogPartition) -> Result<PartitionRange, ReadError> {
-        self.check_partition(partition)?;
+        check_partition(partition, self.partition_count())?;
         if matches!(
             *self.shared.progress[partition.0 as usize].borrow(),
             Progress::Closed
@@ -228,20 +218,12 @@ impl OpLog for EmbeddedOpLog {
         record: Bytes,
     ) -> AppendFuture {
         let started = Instant::now();
-        let enqueued = if partition.0 >= self.partition_count() {
-            let partition_count = self.partition_count();
-            Err(AppendError::NoSuchPartition {
-                partition,
-                partition_count,
-            })
-        } else if record.len() > LOG_RECORD_BYTES_MAX {
-            let (bytes, bytes_max) = (record.len(), LOG_RECORD_BYTES_MAX);
-            Err(AppendError::TooLarge { bytes, bytes_max })
-        } else {
-            self.shared
-                .queue
-                .push_append(partition, document.clone(), record)
-        };
+        let enqueued =
+            check_append(partition, self.partition_count(), record.len()).and_then(|()| {
+                self.shared
+                    .queue
+                    .push_append(partition, document.clone(), record)
+            });
         async move {
             let result = match enqueued {
                 Ok(result) => result
@@ -261,7 +243,7 @@ impl OpLog for EmbeddedOpLog {
         from: LogOffset,
         limit: ReadLimit,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        self.check_partition(partition)?;
+        check_partition(partition, self.partition_count())?;
         let mut progress = self.shared.progress[partition.0 as usize].subscribe();
         loop {
             // Marked as seen before the index is asked, so that no change in between is missed.
@@ -323,20 +305,6 @@ impl Drop for EmbeddedOpLog {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn count_append(started: Instant, result: &Result<LogOffset, AppendError>) {
-    let outcome = match result {
-        Ok(_) => {
-            metrics::histogram!(metric_names::APPEND_LATENCY_MS)
-                .record(started.elapsed().as_secs_f64() * 1_000.0);
-            return;
-        }
-        Err(AppendError::Unknown(_)) => "unknown",
-        Err(AppendError::Failed(_)) => "failed",
-        Err(_) => "refused",
-    };
-    metrics::counter!(metric_names::APPEND_ERRORS, "outcome" => outcome).increment(1);
 }
 
 #[cfg(test)]
