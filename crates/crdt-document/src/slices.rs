@@ -8,12 +8,13 @@ use bytes::Bytes;
 use document_types::limits::{CATCH_UP_OPERATIONS_MAX, INSERTED_TEXT_PER_IMPORT_BYTES_MAX};
 use document_types::{Counter, CounterSpan, PeerId, VersionVector};
 use loro::{JsonChange, JsonOpContent, JsonTextOp as TextOp};
+use serde::{Deserialize, Serialize};
 
 use crate::engine::{from_engine_counter, to_engine_span};
 use crate::{CrdtDocument, CrdtError};
 
 /// An update within the bounds of one import.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// The update.
     pub bytes: Bytes,

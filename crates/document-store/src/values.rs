@@ -5,7 +5,10 @@
 //! keyspace version.
 
 use bytes::Bytes;
-use document_types::limits::{FOLD_AGE_MAX, FOLD_TAIL_BYTES_MAX, FOLD_UPDATES_MAX};
+use document_types::limits::{
+    FOLD_AGE_MAX, FOLD_TAIL_BYTES_MAX, FOLD_TAIL_BYTES_MIN, FOLD_TAIL_PER_SNAPSHOT,
+    FOLD_UPDATES_MAX,
+};
 use document_types::{Digest, Frontiers, HlcTimestamp, OpId, PeerId};
 use uuid::Uuid;
 
@@ -66,6 +69,9 @@ pub struct Head {
     /// Set while the document can't be materialised.
     #[prost(message, optional, tag = "14")]
     pub degraded: Option<Degraded>,
+    /// Whether anything in it was ever styled.
+    #[prost(bool, tag = "15")]
+    pub styled: bool,
 }
 
 impl Head {
@@ -110,8 +116,11 @@ impl Head {
     pub fn fold_is_due(&self, now_ms: u64) -> bool {
         let tail_age_ms =
             now_ms.saturating_sub(HlcTimestamp::from_u64(self.tail_since_hlc).millis());
+        let snapshot_bytes = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes);
+        let tail_bytes_max = (snapshot_bytes / FOLD_TAIL_PER_SNAPSHOT)
+            .clamp(FOLD_TAIL_BYTES_MIN, FOLD_TAIL_BYTES_MAX);
         self.tail_count() >= FOLD_UPDATES_MAX
-            || self.tail_bytes() >= FOLD_TAIL_BYTES_MAX
+            || self.tail_bytes() >= tail_bytes_max
             || self.tail_count() > 0 && u128::from(tail_age_ms) >= FOLD_AGE_MAX.as_millis()
     }
 

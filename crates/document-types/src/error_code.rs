@@ -23,7 +23,7 @@ pub enum ErrorCode {
     InvalidUpdate,
     /// An update, frame or batch is over its size limit.
     TooLarge,
-    /// The document is at its size limit; reading and deleting still work.
+    /// A replica of the document would take more memory than one may; reading still works.
     DocumentTooLarge,
     /// The principal lacks the permission that the operation needs.
     PermissionDenied,

@@ -84,6 +84,12 @@ pub const EPHEMERAL_TIMESTAMP_AHEAD_MAX: Duration = Duration::from_secs(10 * 60)
 /// an operation where 50 people type, 1.3 KB where 10 do. What 50 people typed in 158 s did not fit into
 /// 256 MB.
 pub const DRY_RUN_WORKER_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// The part of a worker's memory that has to be left once it has opened a document: one in so many. A
+/// document that leaves less is too large, or whoever adds to it next would be blamed for what it takes.
+pub const DRY_RUN_HEADROOM_PER_MEMORY: u64 = 4;
+/// Bytes that a worker may lose to documents in which the engine panicked, and which can't be dropped,
+/// before it is replaced.
+pub const DRY_RUN_LEAKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Processor time one update may take in the dry run.
 pub const DRY_RUN_CPU_PER_UPDATE_MAX: Duration = Duration::from_millis(200);
 /// How much more wall-clock than processor time a dry run may take before its worker is killed; workers
@@ -93,8 +99,9 @@ pub const DRY_RUN_WALL_PER_CPU_MAX: u32 = 10;
 pub const DRY_RUN_LOAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// One request to a dry-run worker or its answer. A document that does not fit can't be tried.
 pub const DRY_RUN_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Estimated bytes of the documents that one worker keeps, the least recently used going first.
-pub const DRY_RUN_DOCUMENTS_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Bytes of the documents that one worker keeps, by the engine's counts and by what the process holds;
+/// the least recently used go first. The rest of its memory is for the document that it is at.
+pub const DRY_RUN_DOCUMENTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Requests that may wait for the dry run's workers in all.
 pub const DRY_RUN_WAITING_COUNT_MAX: usize = 4_096;
 /// What a dying worker's last words may weigh.
@@ -118,6 +125,23 @@ pub const ROOM_QUEUE_COUNT_MAX: usize = 1_024;
 pub const ROOM_ADMISSION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Events that may wait for one session before it loses its stream and has to catch up.
 pub const SESSION_QUEUE_COUNT_MAX: usize = 256;
+/// Payload bytes of one session that may wait at the gate of a room; more waits with the client.
+pub const SESSION_ADMISSION_BYTES_MAX: usize = UPDATE_BYTES_MAX;
+/// For how long a room refuses what comes after a trial that could not be had: each attempt may load the
+/// document, and cost a worker.
+pub const TRIAL_PAUSE: Duration = Duration::from_secs(1);
+/// Updates of a session that flies alone, until it is known what they cost.
+pub const UPDATES_ALONE_MAX: usize = 16;
+/// Processor time of one update's trial up to which it is cheap.
+pub const TRIAL_CHEAP_PER_UPDATE_MAX: Duration = Duration::from_millis(10);
+/// How many more cheap than dear updates a session must have sent to fly together with others.
+pub const STANDING_TOGETHER_MIN: u32 = 8;
+/// How many more of them count.
+pub const STANDING_MAX: u32 = 2 * STANDING_TOGETHER_MIN;
+/// Of a room's time, one part in so many may be spent on trying what flies alone.
+pub const TRIAL_ALONE_SHARE: u32 = 10;
+/// For how long a room saves up the time that was not spent so.
+pub const TRIAL_ALONE_BURST: Duration = Duration::from_secs(1);
 /// Updates that may wait at the gate for their dependencies, in one room.
 pub const WAITING_UPDATES_COUNT_MAX: usize = 1_024;
 /// Bytes that may wait at the gate for their dependencies, in one room.
@@ -206,7 +230,11 @@ pub const FOLD_QUEUE_COUNT_MAX: usize = 10_000;
 pub const FOLD_AGE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// A fold is due after this many updates since the snapshot,
 pub const FOLD_UPDATES_MAX: u64 = 1_000;
-/// or this many bytes of them,
+/// or when they are this part of the snapshot's bytes, since who joins is sent both,
+pub const FOLD_TAIL_PER_SNAPSHOT: u64 = 8;
+/// though not before they are this many bytes,
+pub const FOLD_TAIL_BYTES_MIN: u64 = 32 * 1024;
+/// and no later than at this many,
 pub const FOLD_TAIL_BYTES_MAX: u64 = 256 * 1024;
 /// or when changes have stood this long.
 pub const FOLD_AGE_MAX: Duration = Duration::from_secs(5 * 60);

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::PeerId;
 
 /// A peer's operation count. The engine counts in 31 bits.
@@ -28,7 +30,7 @@ impl fmt::Debug for OpId {
 }
 
 /// Consecutive operations of one peer, `start` inclusive and `end` exclusive.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CounterSpan {
     /// Who wrote them.
     pub peer: PeerId,

@@ -59,9 +59,7 @@ impl Replicas {
                 (Some(kept), None) => kept,
                 (None, None) => CrdtDocument::new(NOBODY)?,
             };
-            for update in &history.updates {
-                current.import(update)?;
-            }
+            current.import_log(&history.updates)?;
             let state = state_of(&current)?;
             Ok::<_, CrdtError>((current, state))
         })

@@ -78,18 +78,20 @@ async fn fold(parts: &MergerParts, document: &DocumentId) -> Result<(), FoldErro
     Ok(())
 }
 
-/// Imports the tail on top of the snapshot, attached and each update on its own: together they would
-/// cost time in the square of the text that they insert.
+/// Imports the tail on top of the snapshot.
 fn materialise(input: &FoldInput) -> Result<Bytes, CrdtError> {
     let replica = match &input.snapshot {
         Some(snapshot) => CrdtDocument::from_snapshot(snapshot, NOBODY)?,
         None => CrdtDocument::new(NOBODY)?,
     };
-    for update in &input.tail {
-        if let Payload::Inline(bytes) = &update.payload {
-            replica.import(bytes)?;
-        }
-    }
+    let tail = input
+        .tail
+        .iter()
+        .filter_map(|update| match &update.payload {
+            Payload::Inline(bytes) => Some(bytes),
+            _ => None,
+        });
+    replica.import_log(&tail.collect::<Vec<_>>())?;
     replica.export_snapshot()
 }
 

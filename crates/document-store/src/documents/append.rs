@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use document_types::limits::MERGE_TRANSACTION_BYTES_MAX;
-use document_types::record::StampedUpdate;
+use document_types::record::{OperationKind, StampedUpdate};
 use document_types::{Counter, CounterSpan, DocumentId, LogOffset, LogSource, PeerId};
 use futures::future::try_join_all;
 use prost::Message;
@@ -346,6 +346,7 @@ impl Append<'_> {
         head.update_count = sequence.0;
         head.operation_count += u64::from(brought.len());
         head.update_bytes += encoded.len() as u64;
+        head.styled |= update.kinds.contains(&OperationKind::Style);
         head.set_hash = set_hash::add(&head.set_hash, brought, update.digest);
         frontiers::advance(head, update.span, &update.dependencies);
         Ok(())

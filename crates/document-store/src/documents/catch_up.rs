@@ -161,6 +161,13 @@ impl Read<'_> {
                 next: UpdateSequence(1),
             });
         };
+        if self.head.folded_to() < self.head.trimmed_to() {
+            // What lies between is lost, and looking for it would begin anew without end.
+            return Err(corrupt(
+                &Key::Head(self.document.clone()),
+                CorruptValue::Incomplete,
+            ));
+        }
         let id = pointer_id(self.document, newest)?;
         if self.known.is_empty() {
             return Ok(Position::Snapshot { id, piece: 0 });

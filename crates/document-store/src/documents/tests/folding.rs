@@ -1,5 +1,7 @@
 use document_types::VersionVector;
-use document_types::limits::{FOLD_AGE_MAX, FOLD_UPDATES_MAX, ORPHAN_CHUNK_AGE_MAX};
+use document_types::limits::{
+    FOLD_AGE_MAX, FOLD_TAIL_BYTES_MIN, FOLD_UPDATES_MAX, ORPHAN_CHUNK_AGE_MAX,
+};
 
 use super::*;
 use crate::keyspace::{Key, UpdateSequence};
@@ -208,7 +210,8 @@ async fn a_fold_is_due_by_count_size_and_age(store: DocumentStore) {
     let head = append_ops(&store, 1, u32::try_from(FOLD_UPDATES_MAX).unwrap()).await;
     assert!(head.fold_is_due(0));
     fold(&store, snapshot_id(2)).await;
-    let large = update(span(2, 0, 1), &[], Bytes::from(vec![0; 256 * 1024]));
+    let large = vec![0; usize::try_from(FOLD_TAIL_BYTES_MIN).unwrap()];
+    let large = update(span(2, 0, 1), &[], Bytes::from(large));
     let next = store.load_admission(&document()).await.unwrap().applied[&source("local")].0 + 1;
     let head = append(&store, &[admitted(next, vec![large])]).await;
     assert!(head.fold_is_due(0));
