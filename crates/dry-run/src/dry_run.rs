@@ -1,9 +1,14 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use document_types::{DocumentId, VersionVector};
+use crdt_document::Slice;
+use document_types::limits::{DRY_RUN_FRAME_BYTES_MAX, DRY_RUN_WORKER_MEMORY_BYTES_MAX};
+use document_types::{CounterSpan, DocumentId, VersionVector};
 use serde::{Deserialize, Serialize};
+
+const MIB: u64 = 1024 * 1024;
 
 /// Tries updates as a client would, before they reach the log.
 ///
@@ -20,7 +25,14 @@ pub trait DryRun: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`DryRunError`]. Nothing was tried then.
-    async fn try_updates(&self, request: DryRunRequest) -> Result<Vec<Verdict>, DryRunError>;
+    async fn try_updates(&self, request: DryRunRequest) -> Result<Tried, DryRunError>;
+
+    /// Looks at updates that overlap what the log has let in, or that are too large to be imported at
+    /// once. Gives what it found for each of them. No replica is needed for it, and none is kept.
+    ///
+    /// # Errors
+    /// [`DryRunError`], but never [`DryRunError::NeedsBase`].
+    async fn clear(&self, request: ClearRequest) -> Result<Vec<Clearing>, DryRunError>;
 
     /// Drops what is kept of a document. The next request for it needs a base.
     async fn forget(&self, document: &DocumentId);
@@ -39,8 +51,24 @@ pub struct DryRunRequest {
     pub base: Option<Vec<Bytes>>,
     /// Logged updates that the replica may lack, in log order.
     pub applied: Vec<Bytes>,
+    /// Whether anything in the document was ever styled: a deletion that takes one end of a style with
+    /// it leaves a state that can't be loaded again.
+    pub styled: bool,
     /// What is to be tried, each following what is before it.
     pub candidates: Vec<Bytes>,
+    /// Whether these candidates failed on a replica that was kept; see [`DryRunError::NeedsBase`].
+    pub suspect: bool,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// A verdict for each candidate.
+    pub verdicts: Vec<Verdict>,
+    /// What the candidates cost: the processor time in which they were imported, and that in which the
+    /// document was loaded anew because of harmful ones. Where a worker died of one, the time until
+    /// then. Zero in simulations.
+    pub processor_time: Duration,
 }
 
 /// What became of one candidate.
@@ -82,16 +110,61 @@ impl fmt::Display for Harm {
     }
 }
 
+/// Updates that are to be looked at, and on what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearRequest {
+    /// The document.
+    pub document: DocumentId,
+    /// Everything that the document is made of, as [`DryRunRequest::base`].
+    pub history: Vec<Bytes>,
+    /// What is to be looked at, each by itself.
+    pub candidates: Vec<Unclear>,
+}
+
+/// An update that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unclear {
+    /// The update.
+    pub update: Bytes,
+    /// The operations that the document has under these ids, to be compared.
+    pub overlap: Option<CounterSpan>,
+    /// The operations that are to be cut out of it, if those are the same.
+    pub rest: Option<CounterSpan>,
+}
+
+/// What a look at an update found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clearing {
+    /// The overlap is what the document has. The rest, in slices of which each may be one import; none
+    /// if the document has all of it.
+    Same(Vec<Slice>),
+    /// The same ids stand for other operations.
+    Different,
+    /// It would have harmed whoever looks at it.
+    Harmful(Harm),
+}
+
 /// Why nothing was tried.
 #[derive(Debug, thiserror::Error)]
 pub enum DryRunError {
-    /// There is no replica of the document. Ask again with a base.
+    /// There is no replica of the document that a verdict could stand on. Ask again with a base.
     #[error("the dry run lacks the document")]
-    NeedsBase,
+    NeedsBase {
+        /// Whether one was there and something failed on it. Say so in the request with the base, and
+        /// the candidates are tried one by one at once.
+        suspect: bool,
+    },
     /// A logged update can't be imported, whoever sent it. No candidate is to blame: the document is
     /// degraded, and its updates are let in without a dry run or not at all, as the caller decides.
     #[error("the document's log itself can't be imported")]
     Degraded,
+    /// The document has grown beyond what a worker can open. It can be read, but not written any more.
+    #[error(
+        "the document is too large to be changed: a dry run opens {} MiB in {} MiB of memory at most; go on in a new document",
+        DRY_RUN_FRAME_BYTES_MAX as u64 / MIB,
+        DRY_RUN_WORKER_MEMORY_BYTES_MAX / MIB
+    )]
+    TooLarge,
     /// The dry run can't be reached or is at its limits. Try again.
     #[error("the dry run can't be had at the moment")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),

@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use document_types::DocumentId;
-use document_types::limits::DRY_RUN_DOCUMENTS_BYTES_MAX;
 
-use crate::dry_run::{DryRun, DryRunError, DryRunRequest, Verdict};
-use crate::job::{Answer, Job};
+use crate::dry_run::{ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, Tried};
+use crate::job::{Report, Task, WorkerLimits};
+use crate::meter::Meter;
 use crate::replicas::Replicas;
-use crate::sift::{Bench, BenchError, sift};
+use crate::sift::{Bench, BenchError, clear, sift};
 
 /// Tries updates in this process, behind the engine's guard alone: for simulations, where a child
 /// process would not be reproducible. It bounds neither time nor memory.
@@ -18,19 +18,24 @@ pub struct InProcessDryRun {
 
 impl Default for InProcessDryRun {
     fn default() -> Self {
-        let replicas = Replicas::new(DRY_RUN_DOCUMENTS_BYTES_MAX, Duration::MAX, || {
-            Duration::ZERO
-        });
+        let limits = WorkerLimits {
+            cpu_per_update_max: Duration::MAX,
+            ..WorkerLimits::default()
+        };
         Self {
-            replicas: Mutex::new(replicas),
+            replicas: Mutex::new(Replicas::new(limits, Meter::SILENT)),
         }
     }
 }
 
 #[async_trait]
 impl DryRun for InProcessDryRun {
-    async fn try_updates(&self, request: DryRunRequest) -> Result<Vec<Verdict>, DryRunError> {
+    async fn try_updates(&self, request: DryRunRequest) -> Result<Tried, DryRunError> {
         sift(&mut &self.replicas, request).await
+    }
+
+    async fn clear(&self, request: ClearRequest) -> Result<Vec<Clearing>, DryRunError> {
+        clear(&mut &self.replicas, request).await
     }
 
     async fn forget(&self, document: &DocumentId) {
@@ -43,8 +48,11 @@ impl DryRun for InProcessDryRun {
 
 #[async_trait]
 impl Bench for &Mutex<Replicas> {
-    async fn run(&mut self, job: &Job) -> Result<Answer, BenchError> {
+    async fn run(&mut self, task: &Task) -> Result<Report, BenchError> {
         // A replica is out of the map while it is tried, so a poisoned lock guards nothing broken.
-        Ok(self.lock().unwrap_or_else(PoisonError::into_inner).run(job))
+        Ok(self
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .run(task))
     }
 }

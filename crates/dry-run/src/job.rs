@@ -8,18 +8,19 @@ use bytes::Bytes;
 use document_types::DocumentId;
 use document_types::limits::{
     DRY_RUN_CPU_PER_UPDATE_MAX, DRY_RUN_DOCUMENTS_BYTES_MAX, DRY_RUN_FRAME_BYTES_MAX,
-    DRY_RUN_WORKER_MEMORY_BYTES_MAX,
+    DRY_RUN_LEAKED_BYTES_MAX, DRY_RUN_WORKER_MEMORY_BYTES_MAX,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::Harm;
+use crate::{ClearRequest, Clearing, Harm};
 
 /// The bounds of one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerLimits {
     pub(crate) memory_bytes_max: u64,
     pub(crate) documents_bytes_max: u64,
+    pub(crate) leaked_bytes_max: u64,
     pub(crate) cpu_per_update_max: Duration,
 }
 
@@ -28,6 +29,7 @@ impl Default for WorkerLimits {
         Self {
             memory_bytes_max: DRY_RUN_WORKER_MEMORY_BYTES_MAX,
             documents_bytes_max: DRY_RUN_DOCUMENTS_BYTES_MAX,
+            leaked_bytes_max: DRY_RUN_LEAKED_BYTES_MAX,
             cpu_per_update_max: DRY_RUN_CPU_PER_UPDATE_MAX,
         }
     }
@@ -38,13 +40,29 @@ impl Default for WorkerLimits {
 pub(crate) enum Order {
     /// Its bounds, once and first. There is no answer.
     Begin(WorkerLimits),
-    /// Try this and answer.
-    Try(Job),
+    /// Do this and report.
+    Do(Task),
     /// Drop what there is of a document. There is no answer.
     Forget(DocumentId),
 }
 
-/// Updates to be tried together.
+/// What a worker does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Task {
+    Try(Job),
+    Clear(ClearRequest),
+}
+
+impl Task {
+    pub(crate) fn document(&self) -> &DocumentId {
+        match self {
+            Self::Try(job) => &job.document,
+            Self::Clear(request) => &request.document,
+        }
+    }
+}
+
+/// Updates to be tried on one ground.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) document: DocumentId,
@@ -52,10 +70,26 @@ pub(crate) struct Job {
     pub(crate) version: Bytes,
     pub(crate) base: Option<Vec<Bytes>>,
     pub(crate) applied: Vec<Bytes>,
+    pub(crate) styled: bool,
     pub(crate) candidates: Vec<Bytes>,
+    /// Whether each candidate is imported and judged by itself, which is dearer and tells which one
+    /// does harm.
+    pub(crate) singly: bool,
 }
 
-/// What became of a job.
+/// What a worker says of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) answer: Answer,
+    /// Processor time until the ground was laid,
+    pub(crate) ground_time: Duration,
+    /// and for importing candidates on it.
+    pub(crate) trial_time: Duration,
+    /// Whether the worker's memory is in such a state that another should take its place.
+    pub(crate) is_worn: bool,
+}
+
+/// What became of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// All candidates are in the replica, and it is well.
@@ -64,8 +98,16 @@ pub(crate) enum Answer {
     NeedsBase,
     /// What the log holds does harm. The replica is gone.
     BadGround,
+    /// What the log holds leaves no memory to try anything on it. The replica is gone.
+    TooLarge,
     /// One of the candidates does harm. The replica is gone.
-    Harmful(Harm),
+    Harmful {
+        harm: Harm,
+        /// The place of that one, if it is certain. Those before it are harmless then.
+        guilty: Option<u32>,
+    },
+    /// What was found of each update that was to be looked at.
+    Cleared(Vec<Clearing>),
 }
 
 /// Writes one frame.
@@ -122,13 +164,15 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_and_the_end_of_the_stream_is_none() {
-        let order = Order::Try(Job {
+        let order = Order::Do(Task::Try(Job {
             document: DocumentId::parse("doc_1").unwrap(),
             version: Bytes::from_static(&[0]),
             base: Some(vec![Bytes::from_static(b"snapshot")]),
             applied: vec![],
+            styled: false,
             candidates: vec![Bytes::from_static(b"update")],
-        });
+            singly: true,
+        }));
         let mut stream = Vec::new();
         write_frame(&mut stream, &order).unwrap();
         let mut reader = stream.as_slice();

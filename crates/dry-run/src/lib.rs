@@ -6,16 +6,20 @@
 //! harm. [`WorkerPool`] does it in child processes, bounded in memory and time; [`InProcessDryRun`]
 //! in this one, for simulations.
 
+mod clearing;
 mod dry_run;
 mod in_process;
 mod job;
+mod meter;
 mod pool;
 mod replicas;
 mod sift;
 mod worker;
 mod worker_process;
 
-pub use dry_run::{DryRun, DryRunError, DryRunRequest, Harm, Verdict};
+pub use dry_run::{
+    ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, Harm, Tried, Unclear, Verdict,
+};
 pub use in_process::InProcessDryRun;
 pub use pool::{PoolSettings, WorkerPool};
 pub use worker::run_worker;

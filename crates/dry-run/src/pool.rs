@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use document_types::limits::DRY_RUN_WAITING_COUNT_MAX;
 use document_types::{DocumentId, partition_of};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-use crate::dry_run::{DryRun, DryRunError, DryRunRequest, Verdict};
-use crate::job::{Answer, Job, WorkerLimits};
-use crate::sift::{Bench, BenchError, sift};
+use crate::dry_run::{ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, Tried};
+use crate::job::{Report, Task, WorkerLimits};
+use crate::sift::{Bench, BenchError, clear, sift};
 use crate::worker_process::{WorkerCommand, WorkerError, WorkerProcess};
 
 /// How large a pool is.
@@ -18,6 +18,8 @@ pub struct PoolSettings {
     pub worker_count: NonZeroU32,
     /// Memory of one worker process.
     pub memory_bytes_max: u64,
+    /// What of it a worker may lose to documents that can't be dropped before it is replaced.
+    pub leaked_bytes_max: u64,
     /// Processor time that one update may take.
     pub cpu_per_update_max: std::time::Duration,
 }
@@ -29,6 +31,7 @@ impl PoolSettings {
         Self {
             worker_count,
             memory_bytes_max: limits.memory_bytes_max,
+            leaked_bytes_max: limits.leaked_bytes_max,
             cpu_per_update_max: limits.cpu_per_update_max,
         }
     }
@@ -36,8 +39,8 @@ impl PoolSettings {
 
 /// Tries updates in child processes: whatever an update does, it does it to one of them.
 ///
-/// A worker that dies or takes too long is started anew and has lost its documents: those who ask
-/// for one of them next are asked for a base.
+/// A worker that dies, takes too long or says that its memory is worn is started anew and has lost its
+/// documents: those who ask for one of them next are asked for a base.
 pub struct WorkerPool {
     command: WorkerCommand,
     limits: WorkerLimits,
@@ -66,6 +69,7 @@ impl WorkerPool {
     ) -> Result<Self, WorkerError> {
         let limits = WorkerLimits {
             memory_bytes_max: settings.memory_bytes_max,
+            leaked_bytes_max: settings.leaked_bytes_max,
             cpu_per_update_max: settings.cpu_per_update_max,
             ..WorkerLimits::default()
         };
@@ -93,6 +97,15 @@ impl WorkerPool {
             .collect()
     }
 
+    /// Lets one more request in.
+    fn seat(&self, document: &DocumentId) -> Result<(SemaphorePermit<'_>, Seat<'_>), DryRunError> {
+        let Ok(place) = self.places.try_acquire() else {
+            return Err(DryRunError::Unavailable(None));
+        };
+        let slot = self.slot(document);
+        Ok((place, Seat { pool: self, slot }))
+    }
+
     fn slot(&self, document: &DocumentId) -> &Slot {
         let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         &self.slots[partition_of(document, count).0 as usize]
@@ -109,18 +122,14 @@ impl Slot {
 
 #[async_trait]
 impl DryRun for WorkerPool {
-    async fn try_updates(&self, request: DryRunRequest) -> Result<Vec<Verdict>, DryRunError> {
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(DryRunError::Unavailable(None));
-        };
-        let slot = self.slot(&request.document);
-        let mut worker = slot.worker.lock().await;
-        let mut seat = Seat {
-            pool: self,
-            slot,
-            worker: &mut worker,
-        };
+    async fn try_updates(&self, request: DryRunRequest) -> Result<Tried, DryRunError> {
+        let (_place, mut seat) = self.seat(&request.document)?;
         sift(&mut seat, request).await
+    }
+
+    async fn clear(&self, request: ClearRequest) -> Result<Vec<Clearing>, DryRunError> {
+        let (_place, mut seat) = self.seat(&request.document)?;
+        clear(&mut seat, request).await
     }
 
     async fn forget(&self, document: &DocumentId) {
@@ -134,17 +143,23 @@ impl DryRun for WorkerPool {
     }
 }
 
-/// A worker's place, held for one request.
+/// A request's access to its worker, which it holds for one task at a time: whoever else waits for the
+/// worker waits for one task at most.
+///
+/// What others do in between harms nothing. A task that brings a base needs nothing that was there
+/// before it. One that does not is answered that it needs a base, should its replica have been
+/// forgotten, pushed out or lost with its worker meanwhile; and nobody else changes it, since a
+/// document's room has one trial at a time.
 struct Seat<'a> {
     pool: &'a WorkerPool,
     slot: &'a Slot,
-    worker: &'a mut Option<WorkerProcess>,
 }
 
 #[async_trait]
 impl Bench for Seat<'_> {
-    async fn run(&mut self, job: &Job) -> Result<Answer, BenchError> {
-        let mut worker = match self.worker.take() {
+    async fn run(&mut self, task: &Task) -> Result<Report, BenchError> {
+        let mut place = self.slot.worker.lock().await;
+        let mut worker = match place.take() {
             Some(worker) => worker,
             None => {
                 metrics::counter!("collabedit_dry_run_worker_starts_total").increment(1);
@@ -156,14 +171,19 @@ impl Bench for Seat<'_> {
         self.slot
             .process_id
             .store(worker.process_id().unwrap_or(0), Ordering::Relaxed);
-        let answer = worker.run(job.clone()).await;
-        match &answer {
-            Ok(_) | Err(BenchError::Unavailable(_)) => self.slot.put_back(self.worker, worker),
-            Err(BenchError::Died(harm)) => {
-                tracing::warn!(document = %job.document, %harm, "a dry-run worker died");
+        let report = worker.run(task.clone()).await;
+        let document = task.document();
+        match &report {
+            Ok(report) if report.is_worn => {
+                tracing::info!(%document, "a dry-run worker's memory is worn, so it is replaced");
                 self.slot.process_id.store(0, Ordering::Relaxed);
             }
+            Err(BenchError::Died { harm, .. }) => {
+                tracing::warn!(%document, %harm, "a dry-run worker died");
+                self.slot.process_id.store(0, Ordering::Relaxed);
+            }
+            _ => self.slot.put_back(&mut place, worker),
         }
-        answer
+        report
     }
 }

@@ -1,30 +1,39 @@
 //! Replicas of the documents that were tried lately, as clients have them, and trying updates on them.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crdt_document::{CrdtDocument, CrdtError, InspectError, decode_version_vector, read};
-use document_types::limits::INSERTED_TEXT_PER_IMPORT_BYTES_MAX;
+use crdt_document::{
+    CrdtDocument, CrdtError, InspectError, InspectedUpdate, decode_version_vector, import_steps,
+    read,
+};
+use document_types::limits::DRY_RUN_HEADROOM_PER_MEMORY;
 use document_types::record::OperationKind;
 use document_types::{DocumentId, PeerId};
 use lru::LruCache;
 
-use crate::Harm;
-use crate::job::{Answer, Job};
+use crate::clearing::{load, look};
+use crate::job::{Answer, Job, Report, Task, WorkerLimits};
+use crate::meter::Meter;
+use crate::{Clearing, Harm};
 
 /// The author that a replica never writes as.
 const NOBODY: PeerId = PeerId(0);
-
-/// Tells how much processor time this thread has used. A simulation says none.
-pub(crate) type CpuTime = fn() -> Duration;
 
 /// The documents that were tried lately, bounded by what they weigh.
 pub(crate) struct Replicas {
     documents: LruCache<DocumentId, Replica>,
     bytes: u64,
-    bytes_max: u64,
-    cpu_per_update_max: Duration,
-    cpu_time: CpuTime,
+    /// Bytes of documents that can't be dropped.
+    leaked_bytes: u64,
+    /// Whether nothing was done here yet, so that all memory that is held is the first document's.
+    is_fresh: bool,
+    /// What reading documents through took in the present task. That follows from the document's size and
+    /// is not its writers' to answer for.
+    check_time: Cell<Duration>,
+    limits: WorkerLimits,
+    meter: Meter,
 }
 
 struct Replica {
@@ -32,35 +41,47 @@ struct Replica {
     bytes: u64,
 }
 
-/// Why a trial ended.
-enum Failure {
-    NeedsBase,
-    BadGround,
-    Harmful(Harm),
-}
-
 impl Replicas {
-    pub(crate) fn new(bytes_max: u64, cpu_per_update_max: Duration, cpu_time: CpuTime) -> Self {
+    pub(crate) fn new(limits: WorkerLimits, meter: Meter) -> Self {
         Self {
             documents: LruCache::unbounded(),
             bytes: 0,
-            bytes_max,
-            cpu_per_update_max,
-            cpu_time,
+            leaked_bytes: 0,
+            is_fresh: true,
+            check_time: Cell::default(),
+            limits,
+            meter,
         }
     }
 
-    /// Does `job`. After anything but [`Answer::Harmless`] there is no replica of its document.
-    pub(crate) fn run(&mut self, job: &Job) -> Answer {
-        let kept = self.take(&job.document);
-        match self.try_on(kept, job) {
-            Ok(document) => {
-                self.keep(job.document.clone(), document);
-                Answer::Harmless
-            }
-            Err(Failure::NeedsBase) => Answer::NeedsBase,
-            Err(Failure::BadGround) => Answer::BadGround,
-            Err(Failure::Harmful(harm)) => Answer::Harmful(harm),
+    /// Does `task`. After anything but [`Answer::Harmless`] there is no replica of a job's document.
+    pub(crate) fn run(&mut self, task: &Task) -> Report {
+        let Meter { cpu_time, memory } = self.meter;
+        self.check_time.take();
+        let (started, resident_before) = (cpu_time(), memory().resident);
+        let ground = self.lay_ground(task);
+        let ground_laid = cpu_time();
+        let bytes = ground
+            .as_ref()
+            .map_or(0, |document| document.memory_bytes().unwrap_or(0));
+        let answer = ground
+            .and_then(|document| self.build(document, task))
+            .unwrap_or_else(|answer| answer);
+        if has_panicked(&answer) {
+            let grown = memory().resident.saturating_sub(resident_before);
+            self.leaked_bytes += bytes.max(grown);
+        }
+        self.trim();
+        self.is_fresh = false;
+        // Only a fresh process can tell that a document is too large, so the next one has to be.
+        let is_spent = answer == Answer::TooLarge;
+        Report {
+            answer,
+            ground_time: ground_laid.saturating_sub(started),
+            trial_time: cpu_time()
+                .saturating_sub(ground_laid)
+                .saturating_sub(self.check_time.take()),
+            is_worn: is_spent || self.leaked_bytes > self.limits.leaked_bytes_max,
         }
     }
 
@@ -75,50 +96,115 @@ impl Replicas {
     }
 
     fn keep(&mut self, id: DocumentId, document: CrdtDocument) {
-        let bytes = document.memory_bytes().unwrap_or(self.bytes_max);
+        let bytes = document.memory_bytes().unwrap_or(0);
         self.bytes += bytes;
         self.documents.put(id, Replica { document, bytes });
-        while self.bytes > self.bytes_max && self.documents.len() > 1 {
-            if let Some((_, oldest)) = self.documents.pop_lru() {
-                self.bytes -= oldest.bytes;
+    }
+
+    /// Lets the least recently used documents go until what is left is within its bounds, or is one.
+    /// The engine's counts don't know its caches, which may be a hundred times as large; the process
+    /// does not know what the engine would free. So both have to be within.
+    fn trim(&mut self) {
+        while self.documents.len() > 1
+            && self.bytes.max((self.meter.memory)().resident) > self.limits.documents_bytes_max
+            && let Some((_, oldest)) = self.documents.pop_lru()
+        {
+            self.bytes -= oldest.bytes;
+        }
+    }
+
+    /// What the log has let in, as `task` says it.
+    fn lay_ground(&mut self, task: &Task) -> Result<CrdtDocument, Answer> {
+        let document = match task {
+            Task::Try(job) => self.bring_up(job)?,
+            Task::Clear(request) => load(&request.history).map_err(|_| Answer::BadGround)?,
+        };
+        let memory_max = self.limits.memory_bytes_max;
+        let headroom = memory_max / DRY_RUN_HEADROOM_PER_MEMORY;
+        if self.is_fresh && (self.meter.memory)().reserved > memory_max - headroom {
+            return Err(Answer::TooLarge);
+        }
+        Ok(document)
+    }
+
+    fn bring_up(&mut self, job: &Job) -> Result<CrdtDocument, Answer> {
+        let kept = self.take(&job.document);
+        let bad = |_| Answer::BadGround;
+        let version = decode_version_vector(&job.version).map_err(|_| Answer::NeedsBase)?;
+        let document = match &job.base {
+            None => kept.ok_or(Answer::NeedsBase)?,
+            Some(base) => {
+                // Both at once would take twice the memory.
+                drop(kept);
+                CrdtDocument::from_history(base, NOBODY).map_err(bad)?
+            }
+        };
+        document.import_log(&job.applied).map_err(bad)?;
+        if !document.version().map_err(bad)?.includes(&version) {
+            return Err(Answer::NeedsBase);
+        }
+        if job.base.is_some() {
+            // What is wrong with the log is no candidate's, nor is what the engine makes of a snapshot
+            // only when it is needed: the state here, and in the next line the version of each
+            // operation, most of what a document takes that many have written.
+            document.deep_value_json().map_err(bad)?;
+            document
+                .version_at(&document.frontiers().map_err(bad)?)
+                .map_err(bad)?;
+        }
+        Ok(document)
+    }
+
+    /// Does with the candidates what `task` says.
+    fn build(&mut self, document: CrdtDocument, task: &Task) -> Result<Answer, Answer> {
+        match task {
+            Task::Try(job) => {
+                self.try_all(&document, job)?;
+                self.keep(job.document.clone(), document);
+                Ok(Answer::Harmless)
+            }
+            Task::Clear(request) => {
+                let candidates = request.candidates.iter();
+                let cleared = candidates.map(|unclear| look(&document, unclear));
+                Ok(Answer::Cleared(cleared.collect()))
             }
         }
     }
 
-    fn try_on(&self, kept: Option<CrdtDocument>, job: &Job) -> Result<CrdtDocument, Failure> {
-        let version = decode_version_vector(&job.version).map_err(|_| Failure::NeedsBase)?;
-        let document = match &job.base {
-            Some(base) => load(base).map_err(|_| Failure::BadGround)?,
-            None => kept.ok_or(Failure::NeedsBase)?,
+    fn try_all(&self, document: &CrdtDocument, job: &Job) -> Result<(), Answer> {
+        let together = if job.singly {
+            1
+        } else {
+            job.candidates.len().max(1)
         };
-        apply(&document, &job.applied).map_err(|_| Failure::BadGround)?;
-        let known = document.version().map_err(|_| Failure::BadGround)?;
-        if !known.includes(&version) {
-            return Err(Failure::NeedsBase);
+        for (i, candidates) in (0..).zip(job.candidates.chunks(together)) {
+            let guilty = (together == 1).then_some(i);
+            self.try_together(document, candidates, job.styled)
+                .map_err(|harm| Answer::Harmful { harm, guilty })?;
         }
-        self.try_all(&document, &job.candidates)
-            .map_err(Failure::Harmful)?;
-        Ok(document)
+        Ok(())
     }
 
     /// Imports the candidates as clients get them, several at once within the bounds of one import,
     /// and then does what clients do next.
-    fn try_all(&self, document: &CrdtDocument, candidates: &[Bytes]) -> Result<(), Harm> {
+    fn try_together(
+        &self,
+        document: &CrdtDocument,
+        candidates: &[Bytes],
+        styled: bool,
+    ) -> Result<(), Harm> {
         let mut inspected = Vec::new();
         for candidate in candidates {
-            inspected.push(read(candidate).map_err(|error| match error {
-                InspectError::TooDeep { .. } => Harm::Deep,
-                error => Harm::Refused(error.to_string()),
-            })?);
+            inspected.push(read(candidate).map_err(|error| harm_of(error.into()))?);
         }
         let texts: Vec<usize> = inspected
             .iter()
             .map(|update| update.inserted_text_bytes as usize)
             .collect();
         let mut next = 0;
-        for step in steps(&texts) {
-            let started = (self.cpu_time)();
-            let mut promised = document.version().map_err(harm)?;
+        for step in import_steps(&texts) {
+            let started = (self.meter.cpu_time)();
+            let mut promised = document.version().map_err(harm_of)?;
             for update in &inspected[next..next + step] {
                 if update.missing(&promised).is_some() {
                     return Err(Harm::Dangling);
@@ -130,145 +216,155 @@ impl Replicas {
             }
             let outcome = document
                 .import_batch(&candidates[next..next + step])
-                .map_err(harm)?;
-            if !outcome.pending.is_empty() || document.version().map_err(harm)? != promised {
+                .map_err(harm_of)?;
+            if !outcome.pending.is_empty() || document.version().map_err(harm_of)? != promised {
                 return Err(Harm::Dangling);
             }
             for update in &inspected[next..next + step] {
-                document.check_depth(update).map_err(harm)?;
-                document.check_targets(update).map_err(harm)?;
+                document.check_depth(update).map_err(harm_of)?;
+                document.check_targets(update).map_err(harm_of)?;
             }
             let updates = u32::try_from(step).unwrap_or(u32::MAX);
-            let cpu_max = self.cpu_per_update_max.saturating_mul(updates);
-            if (self.cpu_time)().saturating_sub(started) > cpu_max {
+            let cpu_max = self.limits.cpu_per_update_max.saturating_mul(updates);
+            if (self.meter.cpu_time)().saturating_sub(started) > cpu_max {
                 return Err(Harm::Slow);
             }
             next += step;
         }
-        document.deep_value_json().map_err(harm)?;
-        let plain = |kind: &OperationKind| {
-            matches!(
-                kind,
-                OperationKind::Insert | OperationKind::Delete | OperationKind::Set
-            )
-        };
-        if !inspected
-            .iter()
-            .all(|update| update.kinds.iter().all(plain))
-        {
-            document.check_reload().map_err(harm)?;
-        }
-        Ok(())
+        let imported = (self.meter.cpu_time)();
+        let checked = check_state(document, &inspected, styled);
+        let check_time = (self.meter.cpu_time)().saturating_sub(imported);
+        self.check_time.set(self.check_time.get() + check_time);
+        checked.map_err(harm_of)
     }
 }
 
-fn harm(error: CrdtError) -> Harm {
+/// Reads the document through, as clients do next, and loads it anew if these updates may have left a
+/// state that can't be.
+fn check_state(
+    document: &CrdtDocument,
+    updates: &[InspectedUpdate],
+    styled: bool,
+) -> Result<(), CrdtError> {
+    document.deep_value_json()?;
+    let may_not_reload = |kind: &OperationKind| match kind {
+        OperationKind::Insert | OperationKind::Set => false,
+        OperationKind::Delete => styled,
+        _ => true,
+    };
+    let mut kinds = updates.iter().flat_map(|update| &update.kinds);
+    if kinds.any(may_not_reload) {
+        document.check_reload()?;
+    }
+    Ok(())
+}
+
+/// What a failed call says of the update that it was about.
+pub(crate) fn harm_of(error: CrdtError) -> Harm {
     match error {
         CrdtError::Refused(error) => Harm::Refused(error.to_string()),
+        CrdtError::TooDeep { .. } | CrdtError::Inspect(InspectError::TooDeep { .. }) => Harm::Deep,
+        CrdtError::Inspect(error) => Harm::Refused(error.to_string()),
         error @ CrdtError::ForeignTarget { .. } => Harm::Refused(error.to_string()),
-        CrdtError::TooDeep { .. } => Harm::Deep,
         CrdtError::MissingDependency { .. } => Harm::Dangling,
         _ => Harm::Panic,
     }
 }
 
-/// A replica of what `base` says, a snapshot first if there is one.
-fn load(base: &[Bytes]) -> Result<CrdtDocument, CrdtError> {
-    let (document, updates) = match base.split_first() {
-        Some((snapshot, updates)) if read(snapshot) == Err(InspectError::Snapshot) => {
-            (CrdtDocument::from_snapshot(snapshot, NOBODY)?, updates)
-        }
-        _ => (CrdtDocument::new(NOBODY)?, base),
-    };
-    apply(&document, updates)?;
-    Ok(document)
-}
-
-/// Imports logged updates that the replica lacks, in steps within the bounds of one import.
-fn apply(document: &CrdtDocument, updates: &[Bytes]) -> Result<(), CrdtError> {
-    let mut known = document.version()?;
-    let mut lacking = Vec::new();
-    let mut texts = Vec::new();
-    for update in updates {
-        // Whatever of the log this version can't read is for the engine to judge.
-        let inspected = read(update).ok();
-        let spans = inspected.iter().flat_map(|inspected| &inspected.spans);
-        if inspected.is_some()
-            && spans
-                .clone()
-                .all(|span| span.span.end <= known.end(span.span.peer))
-        {
-            continue;
-        }
-        spans.for_each(|span| known.include(span.span));
-        texts.push(
-            inspected
-                .as_ref()
-                .map_or(INSERTED_TEXT_PER_IMPORT_BYTES_MAX, |inspected| {
-                    inspected.inserted_text_bytes as usize
-                }),
-        );
-        lacking.push(update);
+/// Whether the engine has panicked, and with it left a document that can't be dropped.
+fn has_panicked(answer: &Answer) -> bool {
+    match answer {
+        Answer::BadGround => true,
+        Answer::Harmful { harm, .. } => *harm == Harm::Panic,
+        Answer::Cleared(cleared) => cleared.contains(&Clearing::Harmful(Harm::Panic)),
+        Answer::Harmless | Answer::NeedsBase | Answer::TooLarge => false,
     }
-    let mut next = 0;
-    for step in steps(&texts) {
-        document.import_batch(&lacking[next..next + step])?;
-        next += step;
-    }
-    Ok(())
-}
-
-/// How many updates go into each import, given the bytes of text that each inserts: as many as
-/// together stay within [`INSERTED_TEXT_PER_IMPORT_BYTES_MAX`], and one that alone does not.
-fn steps(texts: &[usize]) -> Vec<usize> {
-    let mut steps: Vec<(usize, usize)> = Vec::new();
-    for text in texts {
-        match steps.last_mut() {
-            Some((count, bytes)) if *bytes + text <= INSERTED_TEXT_PER_IMPORT_BYTES_MAX => {
-                *count += 1;
-                *bytes += text;
-            }
-            _ => steps.push((1, *text)),
-        }
-    }
-    steps.into_iter().map(|(count, _)| count).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn steps_hold_as_much_text_as_one_import_may_insert() {
-        let kib = 1024;
-        assert_eq!(steps(&[]), [] as [usize; 0]);
-        assert_eq!(
-            steps(&[8 * kib, 8 * kib, 1, 16 * kib, 40 * kib, 0]),
-            [2, 1, 1, 1, 1]
-        );
+    use document_types::limits::DRY_RUN_WORKER_MEMORY_BYTES_MAX;
+
+    use super::*;
+    use crate::meter::Memory;
+
+    const DOCUMENTS_BYTES_MAX: u64 = 25_000;
+
+    fn replicas(limits: WorkerLimits, meter: Meter) -> Replicas {
+        let limits = WorkerLimits {
+            cpu_per_update_max: Duration::MAX,
+            ..limits
+        };
+        Replicas::new(limits, meter)
+    }
+
+    fn job(name: &str, snapshot: Option<Bytes>) -> Task {
+        Task::Try(Job {
+            document: DocumentId::parse(name).unwrap(),
+            version: Bytes::from_static(&[0]),
+            base: snapshot.map(|snapshot| vec![snapshot]),
+            applied: vec![],
+            styled: false,
+            candidates: vec![],
+            singly: false,
+        })
+    }
+
+    fn snapshot() -> Option<Bytes> {
+        let document = CrdtDocument::new(NOBODY).unwrap();
+        document.insert_text("content", 0, "text").unwrap();
+        Some(document.export_snapshot().unwrap())
     }
 
     #[test]
     fn the_least_recently_tried_documents_go_first() {
-        let mut replicas = Replicas::new(25_000, Duration::MAX, || Duration::ZERO);
-        let document = CrdtDocument::new(NOBODY).unwrap();
-        document.insert_text("content", 0, "text").unwrap();
-        let job = |name: &str| Job {
-            document: DocumentId::parse(name).unwrap(),
-            version: Bytes::from_static(&[0]),
-            base: Some(vec![document.export_snapshot().unwrap()]),
-            applied: vec![],
-            candidates: vec![],
+        let limits = WorkerLimits {
+            documents_bytes_max: DOCUMENTS_BYTES_MAX,
+            ..WorkerLimits::default()
         };
+        let mut replicas = replicas(limits, Meter::SILENT);
         for name in ["a", "b", "c", "d"] {
-            assert_eq!(replicas.run(&job(name)), Answer::Harmless);
+            let report = replicas.run(&job(name, snapshot()));
+            assert_eq!(report.answer, Answer::Harmless);
         }
-        let again = |name: &str| Job {
-            base: None,
-            ..job(name)
+        assert_eq!(replicas.run(&job("d", None)).answer, Answer::Harmless);
+        assert_eq!(replicas.run(&job("a", None)).answer, Answer::NeedsBase);
+        assert!(replicas.bytes <= DOCUMENTS_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_process_that_holds_more_than_the_documents_may_weigh_keeps_the_one_that_it_is_at() {
+        let meter = Meter {
+            memory: || Memory {
+                reserved: 0,
+                resident: u64::MAX,
+            },
+            ..Meter::SILENT
         };
-        assert_eq!(replicas.run(&again("d")), Answer::Harmless);
-        assert_eq!(replicas.run(&again("a")), Answer::NeedsBase);
-        assert!(replicas.bytes <= 25_000);
+        let mut replicas = replicas(WorkerLimits::default(), meter);
+        for name in ["a", "b"] {
+            let report = replicas.run(&job(name, snapshot()));
+            assert_eq!(report.answer, Answer::Harmless);
+        }
+        assert_eq!(replicas.run(&job("b", None)).answer, Answer::Harmless);
+        assert_eq!(replicas.run(&job("a", None)).answer, Answer::NeedsBase);
+    }
+
+    #[test]
+    fn a_document_that_leaves_a_fresh_process_no_memory_is_too_large() {
+        let meter = Meter {
+            memory: || Memory {
+                reserved: DRY_RUN_WORKER_MEMORY_BYTES_MAX - 1,
+                resident: 0,
+            },
+            ..Meter::SILENT
+        };
+        let mut replicas = replicas(WorkerLimits::default(), meter);
+        let loads = job("a", snapshot());
+        assert_eq!(replicas.run(&loads).answer, Answer::TooLarge);
+        // What it holds now may be some other document's.
+        assert_eq!(replicas.run(&loads).answer, Answer::Harmless);
     }
 }

@@ -1,13 +1,12 @@
 //! The child process's side.
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
 
 use crdt_document::quiet_guarded_panics;
 use rlimit::Resource;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::job::{Order, WorkerLimits, read_frame, write_frame};
+use crate::meter::Meter;
 use crate::replicas::Replicas;
 
 /// Whole seconds of processor time, beyond what a job may take, after which the kernel ends a worker
@@ -25,33 +24,25 @@ pub fn run_worker(mut input: impl Read, mut output: impl Write) -> io::Result<()
         return Ok(());
     };
     Resource::AS.set(limits.memory_bytes_max, limits.memory_bytes_max)?;
-    let mut replicas = Replicas::new(
-        limits.documents_bytes_max,
-        limits.cpu_per_update_max,
-        cpu_time,
-    );
+    let mut replicas = Replicas::new(limits, Meter::PROCESS);
     while let Some(order) = read_frame(&mut input)? {
         match order {
             Order::Begin(_) => {}
             Order::Forget(document) => replicas.forget(&document),
-            Order::Try(job) => {
+            Order::Do(task) => {
                 extend_cpu_limit(&limits)?;
-                let answer = replicas.run(&job);
-                write_frame(&mut output, &answer)?;
+                let report = replicas.run(&task);
+                write_frame(&mut output, &report)?;
             }
         }
     }
     Ok(())
 }
 
-/// Processor time that this thread has used.
-fn cpu_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
-}
-
 /// The parent kills a worker that takes too long. Should the parent be gone, the kernel does.
 fn extend_cpu_limit(limits: &WorkerLimits) -> io::Result<()> {
     let (_, hard) = Resource::CPU.get()?;
-    let soft = cpu_time().as_secs() + limits.cpu_per_update_max.as_secs() + CPU_SLACK_S;
+    let soft =
+        (Meter::PROCESS.cpu_time)().as_secs() + limits.cpu_per_update_max.as_secs() + CPU_SLACK_S;
     Resource::CPU.set(soft.min(hard), hard)
 }

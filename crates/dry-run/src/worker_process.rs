@@ -13,10 +13,10 @@ use document_types::limits::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::Harm;
-use crate::job::{Answer, Job, Order, WorkerLimits, decode_frame, encode_frame, frame_len};
+use crate::job::{Order, Report, Task, WorkerLimits, decode_frame, encode_frame, frame_len};
 use crate::sift::BenchError;
 
 /// How a worker process is started: usually the server's own binary with a hidden sub-command, which
@@ -101,35 +101,47 @@ impl WorkerProcess {
         self.send(&Order::Forget(document)).await
     }
 
-    /// Has `job` done. After an error the worker is of no use.
-    pub(crate) async fn run(&mut self, job: Job) -> Result<Answer, BenchError> {
-        let updates = u32::try_from(job.candidates.len() + job.applied.len()).unwrap_or(u32::MAX);
-        let load_time = if job.base.is_some() {
-            DRY_RUN_LOAD_TIME_MAX
-        } else {
-            Duration::ZERO
-        };
-        let time_max = self
-            .cpu_per_update_max
-            .saturating_mul(updates.saturating_add(1))
-            .saturating_mul(DRY_RUN_WALL_PER_CPU_MAX)
-            .saturating_add(load_time);
+    /// Has `task` done. After a death the worker is of no use.
+    pub(crate) async fn run(&mut self, task: Task) -> Result<Report, BenchError> {
+        let time_max = self.time_max(&task);
         // A frame that is too large is nobody's death.
-        let frame = encode_frame(&Order::Try(job)).map_err(BenchError::Unavailable)?;
+        let Ok(frame) = encode_frame(&Order::Do(task)) else {
+            return Err(BenchError::TooLarge);
+        };
+        let started = Instant::now();
         let exchange = timeout(
             time_max,
             exchange(&mut self.input, &mut self.output, &frame),
         );
-        let answer = tokio::select! {
+        let report = tokio::select! {
             biased;
-            answer = exchange => answer,
+            report = exchange => report,
             never = self.words.listen() => match never {},
         };
-        match answer {
-            Err(_) => Err(BenchError::Died(Harm::Slow)),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(BenchError::Died(self.cause_of_death().await)),
-        }
+        let harm = match report {
+            Ok(Ok(report)) => return Ok(report),
+            Ok(Err(_)) => self.cause_of_death().await,
+            Err(_) => Harm::Slow,
+        };
+        let time = started.elapsed();
+        Err(BenchError::Died { harm, time })
+    }
+
+    /// Looking at an update closely takes as long as loading the document does.
+    fn time_max(&self, task: &Task) -> Duration {
+        let (loads, updates) = match task {
+            Task::Try(job) => (
+                usize::from(job.base.is_some()),
+                job.candidates.len() + job.applied.len(),
+            ),
+            Task::Clear(request) => (1 + request.candidates.len(), request.candidates.len()),
+        };
+        let times = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let load_time = DRY_RUN_LOAD_TIME_MAX.saturating_mul(times(loads));
+        self.cpu_per_update_max
+            .saturating_mul(times(updates).saturating_add(1))
+            .saturating_mul(DRY_RUN_WALL_PER_CPU_MAX)
+            .saturating_add(load_time)
     }
 
     async fn send(&mut self, order: &Order) -> io::Result<()> {
@@ -155,14 +167,14 @@ async fn exchange(
     input: &mut ChildStdin,
     output: &mut ChildStdout,
     frame: &[u8],
-) -> io::Result<Answer> {
+) -> io::Result<Report> {
     input.write_all(frame).await?;
     input.flush().await?;
     let mut prefix = [0; 4];
     output.read_exact(&mut prefix).await?;
-    let mut answer = vec![0; frame_len(prefix)?];
-    output.read_exact(&mut answer).await?;
-    decode_frame(&answer)
+    let mut report = vec![0; frame_len(prefix)?];
+    output.read_exact(&mut report).await?;
+    decode_frame(&report)
 }
 
 /// What a process writes to its standard error. It has to be read, or a process that says much stands

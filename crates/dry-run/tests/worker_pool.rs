@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use document_types::VersionVector;
 use dry_run::{DryRun, DryRunError, Harm, PoolSettings, Verdict, WorkerCommand, WorkerPool};
-use support::{Author, id, mutants};
+use support::{Author, id, mutants, verdicts};
 
 fn command() -> WorkerCommand {
     WorkerCommand {
@@ -51,9 +51,134 @@ async fn a_panic_that_is_caught_costs_no_process() {
     let (author, version) = mutant.honest(77);
     let base = Some(vec![mutant.snapshot.clone()]);
     let request = author.request(version, base, vec![mutant.update.clone()]);
-    let verdicts = pool.try_updates(request).await.unwrap();
-    assert_eq!(verdicts, [Verdict::Harmful(Harm::Panic)]);
+    let found = verdicts(&pool, request).await;
+    assert_eq!(found, [Verdict::Harmful(Harm::Panic)]);
     assert_eq!(pool.process_ids(), processes);
+}
+
+#[tokio::test]
+async fn a_worker_that_has_lost_much_memory_is_replaced() {
+    let settings = PoolSettings {
+        worker_count: NonZeroU32::MIN,
+        leaked_bytes_max: 1,
+        ..settings()
+    };
+    let pool = pool(settings).await;
+    let processes = pool.process_ids();
+    let mutant = &mutants()[0];
+    let (author, version) = mutant.honest(77);
+    let base = Some(vec![mutant.snapshot.clone()]);
+    let request = author.request(version.clone(), base, vec![mutant.update.clone()]);
+    assert_eq!(
+        verdicts(&pool, request).await,
+        [Verdict::Harmful(Harm::Panic)]
+    );
+    assert_eq!(pool.process_ids().len(), 1);
+    assert_ne!(pool.process_ids(), processes);
+    // The new one has the document already.
+    let request = author.request(version, None, vec![author.types("more ")]);
+    assert_eq!(verdicts(&pool, request).await, [Verdict::Harmless]);
+}
+
+#[tokio::test]
+async fn what_updates_cost_is_said() {
+    let pool = pool(settings()).await;
+    let (author, base, version) = Author::in_company();
+    let request = author.request(version, Some(base), vec![author.pastes(20_000)]);
+    let tried = pool.try_updates(request).await.unwrap();
+    assert!(tried.processor_time > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn documents_that_share_a_worker_do_not_get_into_each_other_s_way() {
+    let settings = PoolSettings {
+        worker_count: NonZeroU32::MIN,
+        ..settings()
+    };
+    let pool = pool(settings).await;
+    let mutant = &mutants()[0];
+    let sift = async |name: &str| {
+        let (author, version) = mutant.honest(77);
+        let bad = || mutant.update.clone();
+        let candidates = vec![author.types("a"), bad(), bad(), author.types("b"), bad()];
+        let base = Some(vec![mutant.snapshot.clone()]);
+        let mut request = author.request(version, base, candidates);
+        request.document = id(name);
+        let found = verdicts(&pool, request).await;
+        let harmless: Vec<bool> = found.iter().map(|v| *v == Verdict::Harmless).collect();
+        assert_eq!(harmless, [true, false, false, true, false]);
+    };
+    let forget = async {
+        for _ in 0..10 {
+            pool.forget(&id("doc_1")).await;
+        }
+    };
+    tokio::join!(sift("doc_1"), sift("doc_2"), sift("doc_3"), forget);
+}
+
+#[tokio::test]
+async fn a_document_that_takes_too_much_memory_is_too_large_and_nobody_is_to_blame() {
+    let settings = PoolSettings {
+        memory_bytes_max: 96 * 1024 * 1024,
+        cpu_per_update_max: Duration::from_secs(30),
+        ..settings()
+    };
+    let pool = pool(settings).await;
+    let author = Author::new(1);
+    let bomb = takes_much_memory(&author);
+    let other = Author::new(2).types("meanwhile");
+    let request = author.request(VersionVector::new(), Some(vec![bomb]), vec![other]);
+    let tried = pool.try_updates(request).await;
+    assert!(matches!(tried, Err(DryRunError::TooLarge)), "{tried:?}");
+}
+
+/// The engine keeps a version for each operation that was written on top of several, but makes them at
+/// the first import only.
+#[tokio::test]
+async fn a_document_that_will_take_too_much_memory_is_too_large_before_anybody_writes() {
+    let settings = PoolSettings {
+        memory_bytes_max: 56 * 1024 * 1024,
+        ..settings()
+    };
+    let pool = pool(settings).await;
+    let author = Author::new(1);
+    author.types("x");
+    let engine = author.document.engine();
+    let all = engine.oplog_vv();
+    let mut json = engine.export_json_updates_without_peer_compression(&Default::default(), &all);
+    let first = json.changes.remove(0);
+    let mut heads = vec![first.id];
+    for (beat, lamport) in (0..70).zip(first.lamport + 1..) {
+        let ids: Vec<_> = (100..150).map(|peer| loro::ID::new(peer, beat)).collect();
+        for id in &ids {
+            let mut change = first.clone();
+            (change.id, change.deps, change.lamport) = (*id, heads.clone(), lamport);
+            change.ops[0].counter = beat;
+            json.changes.push(change);
+        }
+        heads = ids;
+    }
+    engine.import_json_updates(json).unwrap();
+    let snapshot = author.document.export_snapshot().unwrap();
+    assert!(snapshot.len() < 1024 * 1024, "{} bytes", snapshot.len());
+    let other = Author::new(2).types("meanwhile");
+    let version = author.version();
+    let request = author.request(version, Some(vec![snapshot]), vec![other]);
+    for _ in 0..2 {
+        let tried = pool.try_updates(request.clone()).await;
+        assert!(matches!(tried, Err(DryRunError::TooLarge)), "{tried:?}");
+    }
+}
+
+/// An update of less than a megabyte that takes more than a hundred.
+fn takes_much_memory(author: &Author) -> Bytes {
+    let list = author.document.engine().get_list("list");
+    for _ in 0..400_000 {
+        list.push(loro::LoroValue::Null).unwrap();
+    }
+    let bomb = author.document.take_local_update().unwrap().unwrap();
+    assert!(bomb.len() < 1024 * 1024, "{} bytes", bomb.len());
+    bomb
 }
 
 #[tokio::test]
@@ -63,8 +188,8 @@ async fn an_update_that_takes_too_much_processor_time_is_slow() {
     let (author, base, version) = Author::in_company();
     let other = Author::new(3).types("other");
     let request = author.request(version, Some(base), vec![author.pastes(200_000), other]);
-    let verdicts = pool.try_updates(request).await.unwrap();
-    assert_eq!(verdicts, [Verdict::Harmful(Harm::Slow), Verdict::Harmless]);
+    let found = verdicts(&pool, request).await;
+    assert_eq!(found, [Verdict::Harmful(Harm::Slow), Verdict::Harmless]);
 }
 
 #[tokio::test]
@@ -77,17 +202,17 @@ async fn a_worker_that_does_not_come_back_is_killed() {
     let pool = pool(settings).await;
     let (author, base, version) = Author::in_company();
     let request = author.request(version.clone(), Some(base.clone()), vec![]);
-    pool.try_updates(request).await.unwrap();
+    verdicts(&pool, request).await;
     let processes = pool.process_ids();
     let request = author.request(version.clone(), None, vec![author.pastes(900_000)]);
     assert!(matches!(
         pool.try_updates(request).await,
-        Err(DryRunError::NeedsBase)
+        Err(DryRunError::NeedsBase { .. })
     ));
     assert_eq!(pool.process_ids().len(), processes.len() - 1);
 
     let request = author.request(version, Some(base), vec![]);
-    pool.try_updates(request).await.unwrap();
+    verdicts(&pool, request).await;
     assert_eq!(
         pool.process_ids().len(),
         processes.len(),
@@ -104,19 +229,11 @@ async fn an_update_that_takes_too_much_memory_ends_a_worker_and_nothing_else() {
     };
     let pool = pool(settings).await;
     let author = Author::new(1);
-    let list = author.document.engine().get_list("list");
-    for _ in 0..400_000 {
-        list.push(loro::LoroValue::Null).unwrap();
-    }
-    let bomb = author.document.take_local_update().unwrap().unwrap();
-    assert!(bomb.len() < 1024 * 1024, "{} bytes", bomb.len());
+    let bomb = takes_much_memory(&author);
     let other = Author::new(2).types("meanwhile");
     let request = author.request(VersionVector::new(), Some(vec![]), vec![bomb, other]);
-    let verdicts = pool.try_updates(request).await.unwrap();
-    assert_eq!(
-        verdicts,
-        [Verdict::Harmful(Harm::Memory), Verdict::Harmless]
-    );
+    let found = verdicts(&pool, request).await;
+    assert_eq!(found, [Verdict::Harmful(Harm::Memory), Verdict::Harmless]);
 }
 
 #[tokio::test]
@@ -132,9 +249,9 @@ async fn a_worker_that_is_killed_in_flight_costs_nobody_anything() {
     let process = pool.process_ids()[0];
     let landed = Cell::new(false);
     let flight = async {
-        let verdicts = pool.try_updates(request).await;
+        let found = verdicts(&pool, request).await;
         landed.set(true);
-        verdicts
+        found
     };
     let kill = async {
         // It is at it once it has used processor time.
@@ -147,12 +264,8 @@ async fn a_worker_that_is_killed_in_flight_costs_nobody_anything() {
             .status();
         assert!(killed.unwrap().success());
     };
-    let (verdicts, ()) = tokio::join!(flight, kill);
-    assert_eq!(
-        verdicts.unwrap(),
-        [Verdict::Harmless],
-        "it was not the update's fault"
-    );
+    let (found, ()) = tokio::join!(flight, kill);
+    assert_eq!(found, [Verdict::Harmless], "it was not the update's fault");
     assert_ne!(pool.process_ids(), [process]);
 }
 
@@ -181,6 +294,6 @@ async fn a_request_that_is_dropped_half_way_takes_its_worker_along_and_no_answer
         vec![Bytes::from_static(b"bad")],
     );
     request.document = id("doc_2");
-    let verdicts = pool.try_updates(request).await.unwrap();
-    assert!(matches!(verdicts[..], [Verdict::Harmful(Harm::Refused(_))]));
+    let found = verdicts(&pool, request).await;
+    assert!(matches!(found[..], [Verdict::Harmful(Harm::Refused(_))]));
 }

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use document_types::limits::SESSION_ADMISSION_BYTES_MAX;
 use document_types::{
     BatchId, Counter, DocumentId, ErrorCode, HlcTimestamp, LogOffset, NodeId, PeerId, Permission,
     Principal, SessionId, VersionVector,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The collaboration service: joining a document's room.
 #[async_trait]
@@ -126,6 +127,8 @@ pub enum RoomRequest {
         stay: u64,
         /// What.
         submission: Submission,
+        /// Held until it is answered.
+        credit: Credit,
     },
     /// The session is gone or has left the document.
     Leave {
@@ -147,12 +150,20 @@ pub struct Submission {
     pub traceparent: Option<String>,
 }
 
+/// A batch's part of what its session may have waiting in a room. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Credit {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// Speaks to a room for one session. Dropping it leaves the room.
 #[derive(Debug)]
 pub struct RoomHandle {
     session: SessionId,
     stay: u64,
     requests: mpsc::Sender<RoomRequest>,
+    /// Bytes that the session may still send before an answer.
+    credits: Arc<Semaphore>,
 }
 
 impl RoomHandle {
@@ -163,20 +174,30 @@ impl RoomHandle {
             session,
             stay,
             requests,
+            credits: Arc::new(Semaphore::new(SESSION_ADMISSION_BYTES_MAX)),
         }
     }
 
     /// Offers updates to the log. Waits while the room's queue is full, which is how a room slows
-    /// its writers down. The answer comes as [`SessionEvent::Ack`] or [`SessionEvent::Nack`].
+    /// its writers down, and while the session has [`SESSION_ADMISSION_BYTES_MAX`] there without an
+    /// answer, so that one session does not fill the queue. The answer comes as [`SessionEvent::Ack`] or [`SessionEvent::Nack`].
     ///
     /// # Errors
     /// [`SubmitError`] if the room is gone; nothing was taken then.
     pub async fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
+        let bytes: usize = submission.updates.iter().map(Bytes::len).sum();
+        // A batch that is larger than that waits for all others to be answered.
+        let bytes = u32::try_from(bytes.min(SESSION_ADMISSION_BYTES_MAX)).unwrap_or(u32::MAX);
+        let credits = self.credits.clone().acquire_many_owned(bytes).await;
+        let credit = Credit {
+            _permit: credits.map_err(|_| SubmitError)?,
+        };
         self.requests
             .send(RoomRequest::Submit {
                 session: self.session.clone(),
                 stay: self.stay,
                 submission,
+                credit,
             })
             .await
             .map_err(|_| SubmitError)

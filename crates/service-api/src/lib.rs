@@ -8,7 +8,7 @@ mod history;
 mod presence;
 
 pub use collaboration::{
-    AckStamps, Collaboration, EveryoneWrites, JoinError, JoinRequest, Joined, PeerStanding,
+    AckStamps, Collaboration, Credit, EveryoneWrites, JoinError, JoinRequest, Joined, PeerStanding,
     Permissions, PermissionsUnavailable, RoomHandle, RoomRequest, SessionEvent, Submission,
     SubmitError, UpdateFrame, WireKind,
 };

@@ -260,7 +260,8 @@ async fn acknowledged(session: &mut Session, update: Bytes) -> anyhow::Result<()
             }) if batch == offered => return Ok(()),
             Heard::Message(Message::Ack { .. }) => {}
             Heard::Text(ServerText::Nack { code, message, .. }) => {
-                bail!("an honest update was refused with {code}: {message}; it is {update:02x?}")
+                let bytes = update.len();
+                bail!("an honest update of {bytes} bytes was refused with {code}: {message}")
             }
             Heard::Message(Message::RoomError { message, .. }) => {
                 bail!("an honest writer was put out: {message}")

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use admission::{KnownSpan, Verdict, VoidReason};
 use bytes::Bytes;
-use crdt_document::{CrdtDocument, CrdtError, Overlap, Slice};
-use document_types::{CounterSpan, Digest, DocumentId, ErrorCode};
+use crdt_document::Slice;
+use document_types::{Digest, DocumentId, ErrorCode};
+use dry_run::{Clearing, Harm};
 
-use crate::gate::{Offer, Refusal, Unclear, chain, void};
+use crate::gate::{Offer, Refusal, Unclear, void};
 use crate::node::NodeParts;
 
 /// What a closer look found.
@@ -32,96 +33,74 @@ pub(crate) async fn clear(
     offers: Vec<(Offer, Unclear)>,
 ) -> Vec<Cleared> {
     let mut cleared = Vec::new();
-    let mut for_engine = Vec::new();
+    let mut unclear_offers = Vec::new();
+    let mut candidates = Vec::new();
     for (offer, unclear) in offers {
-        match unclear {
+        let update = offer.bytes.clone();
+        let (overlap, rest) = match unclear {
             Unclear::Verdict(Verdict::NeedsSpans(span)) => {
                 cleared.push(match parts.known_spans(&document, span).await {
                     Ok(spans) => Cleared::Spans(offer, spans),
-                    Err(error) => Cleared::Refused(offer, unavailable(&error)),
+                    Err(error) => Cleared::Refused(offer, error.refusal()),
                 });
+                continue;
             }
-            Unclear::Verdict(Verdict::Compare { overlap, rest }) => {
-                for_engine.push((offer, Some(overlap), rest));
-            }
-            Unclear::TooMuchText => {
-                let whole = offer.span;
-                for_engine.push((offer, None, Some(whole)));
-            }
+            Unclear::Verdict(Verdict::Compare { overlap, rest }) => (Some(overlap), rest),
+            Unclear::TooMuchText => (None, Some(offer.span)),
             // The rest has been dealt with; looking again is harmless.
-            Unclear::Verdict(_) => cleared.push(Cleared::Spans(offer, Vec::new())),
-        }
+            Unclear::Verdict(_) => {
+                cleared.push(Cleared::Spans(offer, Vec::new()));
+                continue;
+            }
+        };
+        unclear_offers.push(offer);
+        candidates.push(dry_run::Unclear {
+            update,
+            overlap,
+            rest,
+        });
     }
-    if for_engine.is_empty() {
+    if unclear_offers.is_empty() {
         return cleared;
     }
-    let stored = match parts.whole_document(&document).await {
-        Ok(stored) => stored,
-        Err(error) => {
-            let refusal = unavailable(&error);
-            let refused = for_engine.into_iter();
-            cleared.extend(refused.map(|(offer, _, _)| Cleared::Refused(offer, refusal.clone())));
-            return cleared;
+    match parts.look(document, recent, candidates).await {
+        Ok(clearings) => {
+            let looked = unclear_offers.into_iter().zip(clearings);
+            cleared.extend(looked.map(|(offer, clearing)| judge(offer, clearing)));
         }
-    };
-    let look = move || {
-        let loaded = load(stored.iter().chain(&recent));
-        for_engine
-            .into_iter()
-            .map(|(offer, overlap, rest)| match &loaded {
-                Ok(document) => look_at(document, offer, overlap, rest),
-                Err(error) => Cleared::Refused(offer, unavailable(error)),
-            })
-            .collect::<Vec<_>>()
-    };
-    if let Ok(looked) = parts.offload.run(look).await {
-        cleared.extend(looked);
+        Err(error) => {
+            let refusal = error.refusal();
+            let refused = unclear_offers.into_iter();
+            cleared.extend(refused.map(|offer| Cleared::Refused(offer, refusal.clone())));
+        }
     }
     cleared
 }
 
-/// The document's history, without its state.
-pub(crate) fn load<'a>(bytes: impl Iterator<Item = &'a Bytes>) -> Result<CrdtDocument, CrdtError> {
-    let document = CrdtDocument::detached()?;
-    for bytes in bytes {
-        document.import(bytes)?;
-    }
-    Ok(document)
-}
-
-fn look_at(
-    document: &CrdtDocument,
-    offer: Offer,
-    overlap: Option<CounterSpan>,
-    rest: Option<CounterSpan>,
-) -> Cleared {
-    if let Some(overlap) = overlap {
-        match document.compare_overlap(&offer.bytes, overlap) {
-            Ok(Overlap::Equal) => {}
-            Ok(Overlap::Different) => {
-                metrics::counter!(crate::metrics::EQUIVOCATIONS).increment(1);
-                return Cleared::Refused(offer, void(VoidReason::Equivocation));
-            }
-            Err(error) => return Cleared::Refused(offer, invalid(&error)),
+fn judge(offer: Offer, clearing: Clearing) -> Cleared {
+    match clearing {
+        Clearing::Different => {
+            metrics::counter!(crate::metrics::EQUIVOCATIONS).increment(1);
+            Cleared::Refused(offer, void(VoidReason::Equivocation))
         }
-    }
-    let Some(rest) = rest else {
-        return Cleared::Known(offer);
-    };
-    match document.slice_update(&offer.bytes, rest) {
-        Ok(slices) if slices.is_empty() => Cleared::Known(offer),
-        Ok(slices) => match slices
-            .into_iter()
-            .map(|slice| instead(&offer, slice))
-            .collect()
-        {
-            Some(slices) => Cleared::Instead(offer, slices),
-            None => {
-                let message = "the update's operations can't be told apart";
-                Cleared::Refused(offer, Refusal::new(ErrorCode::InvalidUpdate, message))
+        Clearing::Harmful(harm) => {
+            let code = match harm {
+                Harm::Dangling => ErrorCode::MissingDependency,
+                _ => ErrorCode::InvalidUpdate,
+            };
+            Cleared::Refused(offer, Refusal::new(code, harm.to_string()))
+        }
+        Clearing::Same(slices) if slices.is_empty() => Cleared::Known(offer),
+        Clearing::Same(slices) => {
+            let slices = slices.into_iter().map(|slice| instead(&offer, slice));
+            match slices.collect() {
+                Some(slices) => Cleared::Instead(offer, slices),
+                None => {
+                    let message = "the update's operations can't be told apart";
+                    Cleared::Refused(offer, Refusal::new(ErrorCode::InvalidUpdate, message))
+                }
             }
-        },
-        Err(error) => Cleared::Refused(offer, invalid(&error)),
+        }
     }
 }
 
@@ -137,16 +116,4 @@ fn instead(offer: &Offer, slice: Slice) -> Option<Offer> {
         bytes: slice.bytes,
         ..offer.clone()
     })
-}
-
-fn invalid(error: &CrdtError) -> Refusal {
-    let code = match error {
-        CrdtError::MissingDependency { .. } => ErrorCode::MissingDependency,
-        _ => ErrorCode::InvalidUpdate,
-    };
-    Refusal::new(code, chain(error))
-}
-
-fn unavailable(error: &dyn std::error::Error) -> Refusal {
-    Refusal::new(ErrorCode::Unavailable, chain(error))
 }

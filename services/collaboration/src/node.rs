@@ -7,8 +7,7 @@ use std::time::Duration;
 use admission::KnownSpan;
 use async_trait::async_trait;
 use bytes::Bytes;
-use clock::{Clock, HybridLogicalClock, Offload};
-use crdt_document::Overlap;
+use clock::{Clock, HybridLogicalClock};
 use document_store::DocumentStore;
 use document_types::limits::{
     ROOM_IDLE_MAX, ROOM_QUEUE_COUNT_MAX, ROOMS_COUNT_MAX, STORE_BEHIND_ATTEMPTS_MAX,
@@ -18,19 +17,19 @@ use document_types::record::{Payload, StampedUpdate};
 use document_types::{
     CounterSpan, DocumentId, ErrorCode, LogPartition, LogSource, Permission, VersionVector,
 };
-use dry_run::DryRun;
+use dry_run::{ClearRequest, Clearing, DryRun, DryRunError, Unclear};
 use op_log::OpLog;
 use service_api::{Collaboration, JoinError, JoinRequest, Joined, Permissions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clearing;
-use crate::gate::{Gate, chain};
+use crate::gate::{Gate, Refusal, chain};
 use crate::log_writer::{LogWriter, NodeIdentity};
 use crate::partition_tail::PartitionTails;
 use crate::room::{Join, OpenError, Room};
 use crate::suspension::Suspensions;
+use crate::trial::untried;
 
 /// What a collaboration node is made of.
 pub struct CollaborationParts {
@@ -40,7 +39,7 @@ pub struct CollaborationParts {
     pub log: Arc<dyn OpLog>,
     /// The documents' merged state.
     pub store: DocumentStore,
-    /// Where updates are tried before they are appended.
+    /// Where updates are looked at and tried before they are appended.
     pub dry_run: Arc<dyn DryRun>,
     /// Who may do what.
     pub permissions: Arc<dyn Permissions>,
@@ -48,8 +47,6 @@ pub struct CollaborationParts {
     pub clock: Arc<dyn Clock>,
     /// The node's stamps.
     pub stamps: Arc<HybridLogicalClock>,
-    /// Where the engine's longer work is done.
-    pub offload: Offload,
     /// Where its tasks run.
     pub tasks: TaskTracker,
     /// Ends its rooms, after they have answered what was offered.
@@ -65,7 +62,6 @@ pub(crate) struct NodeParts {
     pub(crate) gate: Gate,
     pub(crate) writer: LogWriter,
     pub(crate) tails: PartitionTails,
-    pub(crate) offload: Offload,
     pub(crate) tasks: TaskTracker,
     pub(crate) room_idle: Duration,
 }
@@ -108,6 +104,23 @@ impl NodeParts {
             .into_bytes())
     }
 
+    /// Has the dry run look at updates closely, on all that the store and the room have.
+    pub(crate) async fn look(
+        &self,
+        document: DocumentId,
+        recent: Vec<Bytes>,
+        candidates: Vec<Unclear>,
+    ) -> Result<Vec<Clearing>, LookError> {
+        let mut history = self.whole_document(&document).await?;
+        history.extend(recent);
+        let request = ClearRequest {
+            document,
+            history,
+            candidates,
+        };
+        Ok(self.dry_run.clear(request).await?)
+    }
+
     /// Whether an update's operations over `overlap` are those that the log let in before.
     pub(crate) async fn is_same_content(
         &self,
@@ -119,22 +132,36 @@ impl NodeParts {
         let Payload::Inline(bytes) = update.payload.clone() else {
             return Ok(false);
         };
-        let stored = self.whole_document(document).await?;
-        let comparison = self.offload.run(move || {
-            clearing::load(stored.iter().chain(&recent))?.compare_overlap(&bytes, overlap)
-        });
+        let unclear = Unclear {
+            update: bytes,
+            overlap: Some(overlap),
+            rest: None,
+        };
+        let found = self.look(document.clone(), recent, vec![unclear]).await?;
         // An update that can't even be compared is not the one that the log has.
-        Ok(matches!(comparison.await, Ok(Ok(Overlap::Equal))))
+        Ok(matches!(found[..], [Clearing::Same(_)]))
     }
 }
 
-/// The store can't answer.
+/// The store or the dry run can't answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LookError {
     #[error("the document's state can't be read")]
     Store(#[from] document_store::StoreError),
     #[error("the document's state is too far behind the log")]
     StoreBehind,
+    #[error("the update can't be looked at")]
+    DryRun(#[from] DryRunError),
+}
+
+impl LookError {
+    /// What those are told whose updates can't be judged for it.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::DryRun(error) => untried(error),
+            error => Refusal::new(ErrorCode::Unavailable, chain(error)),
+        }
+    }
 }
 
 /// A collaboration node. Clones are the same node.
@@ -164,7 +191,6 @@ impl CollaborationNode {
             gate,
             writer,
             tails,
-            offload: parts.offload,
             tasks: parts.tasks,
             room_idle: ROOM_IDLE_MAX,
         };

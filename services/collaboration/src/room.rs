@@ -10,6 +10,7 @@ mod pace;
 mod pulse;
 mod recent;
 mod sessions;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use document_types::limits::{
 use document_types::record::StampedUpdate;
 use document_types::{DocumentId, ErrorCode, LogPartition, SessionId, VersionVector};
 use service_api::{
-    AckStamps, JoinError, JoinRequest, Joined, RoomRequest, SessionEvent, Submission,
+    AckStamps, Credit, JoinError, JoinRequest, Joined, RoomRequest, SessionEvent, Submission,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -36,6 +37,7 @@ pub(crate) use open::OpenError;
 use pulse::{Beat, Pulse};
 use recent::Recent;
 use sessions::Session;
+use turns::Turns;
 
 /// A request to join, from the node.
 pub(crate) struct Join {
@@ -68,6 +70,8 @@ struct Batch {
     open: usize,
     stamps: Option<AckStamps>,
     arrived: Instant,
+    /// Gives its session back what it may have waiting here once the batch is answered.
+    _credit: Credit,
 }
 
 /// Everything a room is made of; owned by its task.
@@ -77,6 +81,8 @@ pub(crate) struct Room {
     partition: LogPartition,
     /// What the log has let in, as this node has read it.
     admission: Admission,
+    /// Whether anything in the document was ever styled.
+    styled: bool,
     /// Updates of the log that wait for their dependencies.
     held: VecDeque<StampedUpdate>,
     recent: Recent,
@@ -98,6 +104,9 @@ pub(crate) struct Room {
     tried_to: u64,
     /// Whether the dry run's document holds what the log does not, and has to be forgotten.
     contaminated: bool,
+    /// Until when nothing can be tried, and what those are told who offer something.
+    untriable: Option<(Instant, Refusal)>,
+    turns: Turns,
     traceparent: String,
     requests: mpsc::Receiver<RoomRequest>,
     requests_sender: mpsc::Sender<RoomRequest>,
@@ -146,6 +155,12 @@ impl Room {
             let beat = self.next_beat;
             let slow = self.sessions.values().any(Session::is_slow);
             let waits = self.flight.is_none() && !self.queue.is_empty();
+            let now = Instant::now();
+            let look_again = self
+                .turns
+                .wakes_at(now)
+                .unwrap_or(now + WAITING_UPDATES_TIME_MAX)
+                .min(now + WAITING_UPDATES_TIME_MAX / 5);
             let room_for_more = self.queue_bytes < ROOM_ADMISSION_BYTES_MAX;
             tokio::select! {
                 biased;
@@ -167,7 +182,7 @@ impl Room {
                 }
                 () = sleep_until(beat), if beat.is_some() => self.beat(),
                 () = tokio::time::sleep(SLOW_SESSION_RETRY), if slow => self.deliver_all(),
-                () = tokio::time::sleep(WAITING_UPDATES_TIME_MAX / 5), if waits => {}
+                () = tokio::time::sleep_until(look_again), if waits => {}
                 () = self.stop.cancelled(), if self.is_settled() => return RoomEnd::Draining,
                 () = tokio::time::sleep_until(idle_until), if self.sessions.is_empty() => {
                     return RoomEnd::Idle;
@@ -211,8 +226,9 @@ impl Room {
                 session,
                 stay,
                 submission,
+                credit,
             } if self.is_here(&session, stay) => {
-                self.submit(&session, submission).await;
+                self.submit(&session, submission, credit).await;
             }
             RoomRequest::Leave { session, stay } if self.is_here(&session, stay) => {
                 self.leave(&session);
@@ -222,7 +238,7 @@ impl Room {
         }
     }
 
-    async fn submit(&mut self, session: &SessionId, submission: Submission) {
+    async fn submit(&mut self, session: &SessionId, submission: Submission, credit: Credit) {
         let Some(sender) = self.sessions.get(session) else {
             return;
         };
@@ -246,6 +262,7 @@ impl Room {
             open: 0,
             stamps: None,
             arrived: Instant::now(),
+            _credit: credit,
         };
         self.batches.insert(key, batch);
         match examined {
@@ -294,7 +311,7 @@ impl Room {
         metrics::counter!(crate::metrics::UPDATES_REFUSED, "code" => refusal.code.as_str())
             .increment(1);
         self.queue.retain(|offer| offer.batch != key);
-        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+        self.count_queue();
         tracing::info!(
             document = %self.document,
             correlation_id = format!("{}/{}", batch.session, batch.id),
@@ -308,6 +325,10 @@ impl Room {
             message: refusal.message.clone(),
         };
         self.say(&batch.session, event);
+    }
+
+    fn count_queue(&mut self) {
+        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
     }
 
     fn hear(&mut self, notice: Notice) {

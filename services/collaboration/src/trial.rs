@@ -1,6 +1,7 @@
 //! Asks the dry run what becomes of a flight's updates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use document_types::{DocumentId, ErrorCode, VersionVector};
@@ -14,12 +15,16 @@ pub(crate) struct Trial {
     pub(crate) document: DocumentId,
     /// What the log has let in.
     pub(crate) version: VersionVector,
+    /// Whether anything in the document was ever styled.
+    pub(crate) styled: bool,
     /// Logged updates that the dry run may not have seen.
     pub(crate) applied: Vec<Bytes>,
     /// The room's recent updates, if the dry run lacks the document and has to be given all of it.
     pub(crate) base: Option<Vec<Bytes>>,
     /// Whether what the dry run has of the document must not be built upon.
     pub(crate) forget: bool,
+    /// Whether something failed on what the dry run had of the document; see [`Tried::suspect`].
+    pub(crate) suspect: bool,
     pub(crate) offers: Vec<Offer>,
 }
 
@@ -30,8 +35,12 @@ pub(crate) struct Tried {
     pub(crate) harmless: Vec<Offer>,
     /// Refused, each with what it did.
     pub(crate) harmful: Vec<(Offer, String)>,
+    /// What the workers spent on it.
+    pub(crate) processor_time: Duration,
     /// Nothing was tried: the dry run lacks the document. The offers are in `harmless`.
     pub(crate) needs_base: bool,
+    /// Why that is: something failed on what the dry run had, and the offers may be to blame.
+    pub(crate) suspect: bool,
     /// Nothing was tried. The offers are in `harmless`.
     pub(crate) unavailable: Option<Refusal>,
 }
@@ -51,7 +60,7 @@ impl Trial {
                     stored.extend(recent);
                     Some(stored)
                 }
-                Err(error) => return unavailable(self.offers, &error),
+                Err(error) => return unavailable(self.offers, error.refusal()),
             },
         };
         let request = DryRunRequest {
@@ -59,19 +68,24 @@ impl Trial {
             version: self.version,
             base,
             applied: self.applied,
+            styled: self.styled,
             candidates: self
                 .offers
                 .iter()
                 .map(|offer| offer.bytes.clone())
                 .collect(),
+            suspect: self.suspect,
         };
-        let verdicts = parts.dry_run.try_updates(request).await;
+        let outcome = parts.dry_run.try_updates(request).await;
         metrics::histogram!(crate::metrics::DRY_RUN_MS)
             .record(started.elapsed().as_secs_f64() * 1_000.0);
-        match verdicts {
-            Ok(verdicts) => {
-                let mut tried = Tried::default();
-                for (offer, verdict) in self.offers.into_iter().zip(verdicts) {
+        match outcome {
+            Ok(outcome) => {
+                let mut tried = Tried {
+                    processor_time: outcome.processor_time,
+                    ..Tried::default()
+                };
+                for (offer, verdict) in self.offers.into_iter().zip(outcome.verdicts) {
                     match verdict {
                         Verdict::Harmless => tried.harmless.push(offer),
                         Verdict::Harmful(harm) => tried.harmful.push((offer, harm.to_string())),
@@ -79,21 +93,30 @@ impl Trial {
                 }
                 tried
             }
-            Err(DryRunError::NeedsBase) if !had_base => Tried {
+            Err(DryRunError::NeedsBase { suspect }) if !had_base => Tried {
                 harmless: self.offers,
                 needs_base: true,
+                suspect,
                 ..Tried::default()
             },
-            Err(error) => unavailable(self.offers, &error),
+            Err(error) => unavailable(self.offers, untried(&error)),
         }
     }
 }
 
-fn unavailable(offers: Vec<Offer>, error: &dyn std::error::Error) -> Tried {
-    let refusal = Refusal::new(ErrorCode::Unavailable, chain(error));
+fn unavailable(offers: Vec<Offer>, refusal: Refusal) -> Tried {
     Tried {
         harmless: offers,
         unavailable: Some(refusal),
         ..Tried::default()
     }
+}
+
+/// What those are told whose updates can't be tried.
+pub(crate) fn untried(error: &DryRunError) -> Refusal {
+    let code = match error {
+        DryRunError::TooLarge => ErrorCode::DocumentTooLarge,
+        _ => ErrorCode::Unavailable,
+    };
+    Refusal::new(code, chain(error))
 }

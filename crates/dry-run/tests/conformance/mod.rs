@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use crdt_document::CrdtDocument;
-use document_types::{PeerId, VersionVector};
-use dry_run::{DryRun, DryRunError, Harm, Verdict};
+use document_types::{CounterSpan, PeerId, VersionVector};
+use dry_run::{ClearRequest, Clearing, DryRun, DryRunError, Harm, Unclear, Verdict};
 
-use crate::support::{Author, id, mutants};
+use crate::support::{Author, id, mutants, verdicts};
 
 const ROOT: loro::TreeParentId = loro::TreeParentId::Root;
 
@@ -15,6 +15,9 @@ pub async fn all(dry_run: &dyn DryRun) {
     what_was_logged_elsewhere_is_taken_in_first(dry_run).await;
     a_replica_that_lags_behind_the_log_needs_a_base(dry_run).await;
     a_harmful_update_is_found_among_honest_ones(dry_run).await;
+    several_harmful_updates_are_found_wherever_they_stand(dry_run).await;
+    updates_are_compared_and_cut(dry_run).await;
+    a_history_that_can_t_be_loaded_is_blamed_on_nobody(dry_run).await;
     a_harmful_update_in_the_log_is_blamed_on_nobody(dry_run).await;
     an_update_that_does_not_follow_dangles(dry_run).await;
     an_update_that_is_malformed_is_refused(dry_run).await;
@@ -31,49 +34,40 @@ async fn a_document_is_asked_for_once_and_then_kept(dry_run: &dyn DryRun) {
     let request = author.request(nothing.clone(), None, vec![first.clone()]);
     assert!(matches!(
         dry_run.try_updates(request).await,
-        Err(DryRunError::NeedsBase)
+        Err(DryRunError::NeedsBase { suspect: false })
     ));
     let request = author.request(nothing, Some(vec![]), vec![first]);
-    assert_eq!(
-        dry_run.try_updates(request).await.unwrap(),
-        [Verdict::Harmless]
-    );
+    assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
     let version = author.version();
     let next = vec![author.types("a"), author.types("b"), author.types("c")];
     let request = author.request(version, None, next);
-    assert_eq!(
-        dry_run.try_updates(request).await.unwrap(),
-        vec![Verdict::Harmless; 3]
-    );
+    assert_eq!(verdicts(dry_run, request).await, vec![Verdict::Harmless; 3]);
 }
 
 async fn what_was_logged_elsewhere_is_taken_in_first(dry_run: &dyn DryRun) {
     dry_run.forget(&id("doc_1")).await;
     let (author, other) = (Author::new(1), Author::new(2));
     let request = author.request(VersionVector::new(), Some(vec![]), vec![]);
-    assert_eq!(dry_run.try_updates(request).await.unwrap(), []);
+    assert_eq!(verdicts(dry_run, request).await, []);
     let theirs = other.types("theirs ");
     author.document.import(&theirs).unwrap();
     let own = author.types("mine ");
     let mut request = author.request(other.version(), None, vec![own]);
     request.applied = vec![theirs.clone(), theirs];
-    assert_eq!(
-        dry_run.try_updates(request).await.unwrap(),
-        [Verdict::Harmless]
-    );
+    assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
 }
 
 async fn a_replica_that_lags_behind_the_log_needs_a_base(dry_run: &dyn DryRun) {
     dry_run.forget(&id("doc_1")).await;
     let author = Author::new(1);
     let request = author.request(VersionVector::new(), Some(vec![]), vec![]);
-    dry_run.try_updates(request).await.unwrap();
+    verdicts(dry_run, request).await;
     author.types("not tried here");
     let version = author.version();
     let request = author.request(version, None, vec![author.types("next")]);
     assert!(matches!(
         dry_run.try_updates(request).await,
-        Err(DryRunError::NeedsBase)
+        Err(DryRunError::NeedsBase { .. })
     ));
 }
 
@@ -88,27 +82,143 @@ async fn a_harmful_update_is_found_among_honest_ones(dry_run: &dyn DryRun) {
         ];
         let base = Some(vec![mutant.snapshot.clone()]);
         let request = author.request(version.clone(), base, updates);
-        let verdicts = dry_run.try_updates(request).await.unwrap();
+        let found = verdicts(dry_run, request).await;
         assert_eq!(
-            verdicts,
-            [Verdict::Harmless, harmful(&verdicts[1]), Verdict::Harmless],
+            found,
+            [Verdict::Harmless, harmful(&found[1]), Verdict::Harmless],
             "{}",
             mutant.name
         );
         // It left no trace: the replica is there, at what was harmless.
         let request = author.request(author.version(), None, vec![author.types("more ")]);
-        assert_eq!(
-            dry_run.try_updates(request).await.unwrap(),
-            [Verdict::Harmless]
-        );
+        assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
 
         // On a replica that was kept it may be the replica's fault.
-        let request = author.request(version, None, vec![mutant.update.clone()]);
+        let suspects = vec![mutant.update.clone(), author.types("most ")];
+        let request = author.request(version.clone(), None, suspects.clone());
         assert!(matches!(
             dry_run.try_updates(request).await,
-            Err(DryRunError::NeedsBase)
+            Err(DryRunError::NeedsBase { suspect: true })
         ));
+        let logged = author.document.export_since(&version).unwrap();
+        let base = Some(vec![mutant.snapshot.clone(), logged]);
+        let mut request = author.request(version, base, suspects);
+        request.suspect = true;
+        let found = verdicts(dry_run, request).await;
+        assert_eq!(found, [harmful(&found[0]), Verdict::Harmless]);
+        let request = author.request(author.version(), None, vec![author.types("end ")]);
+        assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
     }
+}
+
+async fn several_harmful_updates_are_found_wherever_they_stand(dry_run: &dyn DryRun) {
+    for suspect in [false, true] {
+        for mutant in mutants() {
+            dry_run.forget(&id("doc_1")).await;
+            let (author, version) = mutant.honest(77);
+            let bad = || mutant.update.clone();
+            let candidates = vec![
+                bad(),
+                author.types("a"),
+                bad(),
+                bad(),
+                author.types("b"),
+                author.types("c"),
+                bad(),
+            ];
+            let base = Some(vec![mutant.snapshot.clone()]);
+            let mut request = author.request(version, base, candidates);
+            request.suspect = suspect;
+            let found = verdicts(dry_run, request).await;
+            let harmless: Vec<bool> = found.iter().map(|v| *v == Verdict::Harmless).collect();
+            assert_eq!(
+                harmless,
+                [false, true, false, false, true, true, false],
+                "{}",
+                mutant.name
+            );
+            let request = author.request(author.version(), None, vec![author.types("d")]);
+            assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
+        }
+    }
+}
+
+/// Updates that overlap what the document has, or insert too much at once.
+async fn updates_are_compared_and_cut(dry_run: &dyn DryRun) {
+    let author = Author::new(1);
+    let known = author.types("known ");
+    let version = author.version();
+    let all_at_once =
+        |author: &Author| author.document.export_since(&VersionVector::new()).unwrap();
+    author.types(&"more ".repeat(8_000));
+    let liar = Author::new(1);
+    liar.types("other ");
+    let dangling = Author::new(3);
+    dangling.types("kept back ");
+    let before = dangling.version();
+    dangling.types("late");
+    let overlap = CounterSpan {
+        peer: PeerId(1),
+        start: 0,
+        end: version.end(PeerId(1)),
+    };
+    let rest = CounterSpan {
+        start: overlap.end,
+        end: author.version().end(PeerId(1)),
+        ..overlap
+    };
+    let late = CounterSpan {
+        peer: PeerId(3),
+        start: before.end(PeerId(3)),
+        end: dangling.version().end(PeerId(3)),
+    };
+    let unclear = |update: &Bytes, overlap, rest| Unclear {
+        update: update.clone(),
+        overlap,
+        rest,
+    };
+    let request = ClearRequest {
+        document: id("doc_1"),
+        history: vec![known.clone()],
+        candidates: vec![
+            unclear(&known, Some(overlap), None),
+            unclear(&all_at_once(&liar), Some(overlap), None),
+            unclear(&all_at_once(&author), Some(overlap), Some(rest)),
+            unclear(
+                &dangling.document.export_since(&before).unwrap(),
+                None,
+                Some(late),
+            ),
+            unclear(&Bytes::from_static(b"no update"), Some(overlap), None),
+        ],
+    };
+    let found = dry_run.clear(request).await.unwrap();
+    assert_eq!(found[0], Clearing::Same(vec![]));
+    assert_eq!(found[1], Clearing::Different);
+    assert_eq!(found[3], Clearing::Harmful(Harm::Dangling));
+    assert!(matches!(found[4], Clearing::Harmful(Harm::Refused(_))));
+    let Clearing::Same(slices) = &found[2] else {
+        panic!("{:?}", found[2]);
+    };
+    assert!(slices.len() > 1);
+    let reader = CrdtDocument::new(PeerId(9)).unwrap();
+    reader.import(&known).unwrap();
+    for slice in slices {
+        reader.import(&slice.bytes).unwrap();
+    }
+    assert_eq!(reader.text().unwrap(), author.document.text().unwrap());
+}
+
+async fn a_history_that_can_t_be_loaded_is_blamed_on_nobody(dry_run: &dyn DryRun) {
+    let request = ClearRequest {
+        document: id("doc_1"),
+        history: vec![Bytes::from_static(b"no update")],
+        candidates: vec![],
+    };
+    assert!(matches!(
+        dry_run.clear(request).await,
+        Err(DryRunError::Degraded)
+    ));
 }
 
 /// The same verdict, if it says that the engine panicked or refused.
@@ -139,7 +249,7 @@ async fn an_update_that_does_not_follow_dangles(dry_run: &dyn DryRun) {
     let other = Author::new(2).types("other ");
     let request = author.request(VersionVector::new(), Some(vec![]), vec![late, other]);
     assert_eq!(
-        dry_run.try_updates(request).await.unwrap(),
+        verdicts(dry_run, request).await,
         [Verdict::Harmful(Harm::Dangling), Verdict::Harmless]
     );
 }
@@ -149,9 +259,9 @@ async fn an_update_that_is_malformed_is_refused(dry_run: &dyn DryRun) {
     let author = Author::new(1);
     let candidates = vec![Bytes::from_static(b"no update"), author.types("a")];
     let request = author.request(VersionVector::new(), Some(vec![]), candidates);
-    let verdicts = dry_run.try_updates(request).await.unwrap();
-    assert!(matches!(verdicts[0], Verdict::Harmful(Harm::Refused(_))));
-    assert_eq!(verdicts[1], Verdict::Harmless);
+    let found = verdicts(dry_run, request).await;
+    assert!(matches!(found[0], Verdict::Harmful(Harm::Refused(_))));
+    assert_eq!(found[1], Verdict::Harmless);
 }
 
 /// The engine imports a move of a node in a tree that never had it without a word, and panics once it
@@ -194,10 +304,10 @@ async fn a_node_that_the_tree_never_had_is_refused(dry_run: &dyn DryRun) {
         ];
         let base = Some(vec![snapshot.clone()]);
         let request = author.request(version.clone(), base, candidates);
-        let verdicts = dry_run.try_updates(request).await.unwrap();
-        let refused = harmful(&verdicts[1]);
+        let found = verdicts(dry_run, request).await;
+        let refused = harmful(&found[1]);
         assert_eq!(
-            verdicts,
+            found,
             [
                 Verdict::Harmless,
                 refused,
@@ -233,12 +343,12 @@ async fn what_was_tried_and_not_appended_is_forgotten_on_request(dry_run: &dyn D
         Some(vec![]),
         vec![author.types("never logged")],
     );
-    dry_run.try_updates(request).await.unwrap();
+    verdicts(dry_run, request).await;
     dry_run.forget(&id("doc_1")).await;
     let request = author.request(VersionVector::new(), None, vec![]);
     assert!(matches!(
         dry_run.try_updates(request).await,
-        Err(DryRunError::NeedsBase)
+        Err(DryRunError::NeedsBase { .. })
     ));
 }
 
@@ -258,8 +368,5 @@ async fn large_bases_load_in_steps(dry_run: &dyn DryRun) {
     let author = Author { document: author };
     author.document.take_local_update().unwrap();
     let request = author.request(version, Some(base), vec![author.types("y")]);
-    assert_eq!(
-        dry_run.try_updates(request).await.unwrap(),
-        [Verdict::Harmless]
-    );
+    assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use crdt_document::{CrdtDocument, quiet_guarded_panics};
 use document_types::{DocumentId, PeerId, VersionVector};
-use dry_run::DryRunRequest;
+use dry_run::{DryRun, DryRunRequest, Verdict};
 
 /// An author, whose updates are tried.
 pub struct Author {
@@ -62,9 +62,16 @@ impl Author {
             version,
             base,
             applied: vec![],
+            styled: false,
             candidates,
+            suspect: false,
         }
     }
+}
+
+/// The verdicts on a request that comes to some.
+pub async fn verdicts(dry_run: &dyn DryRun, request: DryRunRequest) -> Vec<Verdict> {
+    dry_run.try_updates(request).await.unwrap().verdicts
 }
 
 pub fn id(name: &str) -> DocumentId {

@@ -262,7 +262,6 @@ impl Cluster {
             permissions: Arc::new(EveryoneWrites),
             clock: machine.clock.clone(),
             stamps: Arc::new(stamps),
-            offload: Offload::InPlace,
             tasks: self.0.tasks.clone(),
             stop: stop.clone(),
         });

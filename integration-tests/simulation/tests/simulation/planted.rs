@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use clock::{CeilingError, CeilingStore};
 use document_types::{DocumentId, HlcTimestamp};
-use dry_run::{DryRun, DryRunError, DryRunRequest, Verdict};
+use dry_run::{
+    ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, InProcessDryRun, Tried, Verdict,
+};
 
 use crate::plan::Plan;
 use crate::ports::Ports;
@@ -19,7 +21,7 @@ pub use log::BuggyLog;
 pub use store::BuggyKv;
 
 /// Seeds within which each bug has to be found.
-const SEEDS_MAX: u64 = 400;
+const SEEDS_MAX: u64 = 2_000;
 /// Threads that share the seeds.
 const THREADS: usize = 2;
 
@@ -62,8 +64,15 @@ pub struct NoDryRun;
 
 #[async_trait]
 impl DryRun for NoDryRun {
-    async fn try_updates(&self, request: DryRunRequest) -> Result<Vec<Verdict>, DryRunError> {
-        Ok(vec![Verdict::Harmless; request.candidates.len()])
+    async fn try_updates(&self, request: DryRunRequest) -> Result<Tried, DryRunError> {
+        Ok(Tried {
+            verdicts: vec![Verdict::Harmless; request.candidates.len()],
+            ..Tried::default()
+        })
+    }
+
+    async fn clear(&self, request: ClearRequest) -> Result<Vec<Clearing>, DryRunError> {
+        InProcessDryRun::default().clear(request).await
     }
 
     async fn forget(&self, _: &DocumentId) {}

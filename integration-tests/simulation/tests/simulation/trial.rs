@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use clock::Random;
 use document_types::DocumentId;
-use dry_run::{DryRun, DryRunError, DryRunRequest, Harm, InProcessDryRun, Verdict};
+use dry_run::{
+    ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, Harm, InProcessDryRun, Tried,
+    Verdict,
+};
 
 /// An update that holds this takes too long to import: found by its bytes, since no update that is
 /// really slow would be kind to the suite.
@@ -46,7 +49,7 @@ impl FaultyDryRun {
 
 #[async_trait]
 impl DryRun for FaultyDryRun {
-    async fn try_updates(&self, request: DryRunRequest) -> Result<Vec<Verdict>, DryRunError> {
+    async fn try_updates(&self, request: DryRunRequest) -> Result<Tried, DryRunError> {
         let chance = self.weather.chance();
         if self.random.chance(chance) {
             self.inner.forget(&request.document).await;
@@ -78,14 +81,27 @@ impl DryRun for FaultyDryRun {
                 ..request
             })
             .await?;
-        let mut tried = tried.into_iter();
-        Ok(slow
+        let mut others = tried.verdicts.into_iter();
+        let verdicts = slow
             .into_iter()
             .map(|slow| match slow {
                 true => Verdict::Harmful(Harm::Slow),
-                false => tried.next().expect("there is a verdict for each candidate"),
+                false => others
+                    .next()
+                    .expect("there is a verdict for each candidate"),
             })
-            .collect())
+            .collect();
+        Ok(Tried {
+            verdicts,
+            processor_time: tried.processor_time,
+        })
+    }
+
+    async fn clear(&self, request: ClearRequest) -> Result<Vec<Clearing>, DryRunError> {
+        if self.random.chance(self.weather.chance()) {
+            return Err(DryRunError::Unavailable(None));
+        }
+        self.inner.clear(request).await
     }
 
     async fn forget(&self, document: &DocumentId) {

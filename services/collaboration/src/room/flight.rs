@@ -4,10 +4,11 @@
 //! the gate. It starts when something waits and nothing flies, and lands when the room's own tail
 //! brings its record: an append's result alone acknowledges nothing.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use document_types::limits::{
-    WAITING_UPDATES_BYTES_MAX, WAITING_UPDATES_COUNT_MAX, WAITING_UPDATES_TIME_MAX,
+    TRIAL_PAUSE, WAITING_UPDATES_BYTES_MAX, WAITING_UPDATES_COUNT_MAX, WAITING_UPDATES_TIME_MAX,
 };
 use document_types::record::{Body, Document, OpRecord};
 use document_types::{ErrorCode, HlcTimestamp};
@@ -18,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Room;
+use super::turns::Turn;
 use crate::clearing::{Cleared, clear};
 use crate::gate::{Offer, Refusal, chain, sequence};
 use crate::log_writer::{Appended, NodeIdentity};
@@ -130,22 +132,54 @@ impl Room {
         if !self.flight.is_none() || self.queue.is_empty() {
             return;
         }
-        let (ready, unclear) = loop {
-            let sequenced = sequence(&self.admission, &mut self.queue);
+        if let Some((until, refusal)) = &self.untriable {
+            if Instant::now() < *until {
+                return self.refuse_all(&refusal.clone());
+            }
+            self.untriable = None;
+        }
+        let alone = self.sessions.len() <= 1;
+        let turns = self.turns.next(&self.queue, alone, Instant::now());
+        for turn in turns {
+            self.start_flight_of(turn);
+            if !self.flight.is_none() {
+                break;
+            }
+        }
+        if self.flight.is_none() {
+            self.give_up_waiting();
+        }
+        self.count_queue();
+    }
+
+    fn start_flight_of(&mut self, turn: Turn) {
+        let mut theirs = self.turns.take(&mut self.queue, &turn);
+        let (mut ready, unclear) = loop {
+            let sequenced = sequence(&self.admission, &mut theirs);
             for offer in sequenced.known {
                 self.settle(offer.batch, 1, None);
             }
             for (offer, refusal) in sequenced.refused {
                 self.refuse(offer.batch, &refusal);
             }
+            theirs.retain(|offer| self.batches.contains_key(&offer.batch));
             if self.all_wanted(&sequenced.ready) {
                 break (sequenced.ready, sequenced.unclear);
             }
             // What was judged on top of an update of a refused batch is judged anew. Each round
             // ends a batch at least.
             let unclear = sequenced.unclear.into_iter().map(|(offer, _)| offer);
-            self.queue_again(sequenced.ready.into_iter().chain(unclear));
+            for offer in sequenced.ready.into_iter().chain(unclear).rev() {
+                if self.batches.contains_key(&offer.batch) {
+                    theirs.push_front(offer);
+                }
+            }
         };
+        // All of it was judged first, so that of a batch that is void nothing flies.
+        for offer in turn.trim(&mut ready).into_iter().rev() {
+            theirs.push_front(offer);
+        }
+        self.queue.extend(theirs);
         if !unclear.is_empty() {
             self.queue_again(ready.into_iter());
             let clearing = clear(
@@ -155,12 +189,12 @@ impl Room {
                 unclear,
             );
             self.flight = Flight::Clearing(clearing.boxed());
-        } else if ready.is_empty() {
-            self.give_up_waiting();
-        } else {
-            self.try_out(ready, false);
+        } else if !ready.is_empty() {
+            self.try_out(ready, false, false);
         }
-        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+        if !self.flight.is_none() {
+            self.turns.begin(turn, Instant::now());
+        }
     }
 
     /// Whether none of `offers` belongs to a batch that was refused meanwhile.
@@ -177,21 +211,30 @@ impl Room {
                 self.queue.push_front(offer);
             }
         }
-        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+        self.count_queue();
     }
 
     /// Sends updates to the dry run; with everything that the document is made of, if it asks so.
-    fn try_out(&mut self, offers: Vec<Offer>, with_base: bool) {
+    fn try_out(&mut self, offers: Vec<Offer>, with_base: bool, suspect: bool) {
         let trial = Trial {
             document: self.document.clone(),
             version: self.admission.version().clone(),
+            styled: self.styled,
             applied: self.untried().unwrap_or_default(),
             base: with_base.then(|| self.recent_bytes()),
             forget: std::mem::take(&mut self.contaminated),
+            suspect,
             offers,
         };
         self.tried_to = self.recent.end();
         self.flight = Flight::Trying(trial.run(self.parts.clone()).boxed());
+    }
+
+    fn refuse_all(&mut self, refusal: &Refusal) {
+        let batches: BTreeSet<_> = self.queue.iter().map(|offer| offer.batch).collect();
+        for batch in batches {
+            self.refuse(batch, refusal);
+        }
     }
 
     /// What is left in the queue now waits for its dependencies; that has bounds.
@@ -227,6 +270,7 @@ impl Room {
 
     fn take_cleared(&mut self, cleared: Vec<Cleared>) {
         self.flight = Flight::None;
+        self.turns.looked(Instant::now());
         for cleared in cleared {
             match cleared {
                 Cleared::Known(offer) => self.settle(offer.batch, 1, None),
@@ -246,30 +290,42 @@ impl Room {
                 Cleared::Refused(offer, refusal) => self.refuse(offer.batch, &refusal),
             }
         }
-        self.queue_bytes = self.queue.iter().map(|offer| offer.bytes.len()).sum();
+        self.count_queue();
     }
 
     async fn take_tried(&mut self, tried: Tried) {
         self.flight = Flight::None;
         if tried.needs_base {
-            self.try_out(tried.harmless, true);
+            self.try_out(tried.harmless, true, tried.suspect);
             return;
+        }
+        let now = Instant::now();
+        tracing::debug!(
+            document = %self.document,
+            harmless = tried.harmless.len(),
+            harmful = tried.harmful.len(),
+            processor_time = ?tried.processor_time,
+            "a flight was tried"
+        );
+        if tried.unavailable.is_none() {
+            let updates = tried.harmless.len() + tried.harmful.len();
+            // Whoever did harm is put out below, and of those who have left nothing is kept.
+            let sessions = tried.harmless.iter().map(|offer| &offer.session);
+            let present = sessions.filter(|session| self.sessions.contains_key(*session));
+            self.turns
+                .tried(present, updates, tried.processor_time, now);
         }
         for (offer, reason) in tried.harmful {
             metrics::counter!(crate::metrics::HARMFUL_UPDATES).increment(1);
-            self.parts
-                .gate
-                .suspensions
-                .note(&offer.author, Instant::now());
             self.refuse(offer.batch, &Refusal::new(ErrorCode::InvalidUpdate, reason));
-            let message = "an update from here would have harmed every reader";
-            self.close(&offer.session, ErrorCode::InvalidUpdate, message);
+            self.expel(&offer, now);
         }
         if let Some(refusal) = tried.unavailable {
             self.contaminated = true;
             for offer in &tried.harmless {
                 self.refuse(offer.batch, &refusal);
             }
+            self.untriable = Some((now + TRIAL_PAUSE, refusal));
             return;
         }
         let offers = tried.harmless;
@@ -320,6 +376,23 @@ impl Room {
                     .for_each(|offer| self.refuse(offer.batch, &refusal));
             }
         }
+    }
+
+    /// Puts out the session that sent a harmful update, with all of its batches that still wait.
+    fn expel(&mut self, offer: &Offer, now: Instant) {
+        self.parts.gate.suspensions.note(&offer.author, now);
+        let message = "an update from here would have harmed every reader";
+        let refusal = Refusal::new(ErrorCode::InvalidUpdate, message);
+        let waiting: BTreeSet<_> = self
+            .queue
+            .iter()
+            .filter(|waiting| waiting.session == offer.session)
+            .map(|waiting| waiting.batch)
+            .collect();
+        for batch in waiting {
+            self.refuse(batch, &refusal);
+        }
+        self.close(&offer.session, refusal.code, message);
     }
 
     fn take_appended(&mut self, appended: Appended) -> ControlFlow<()> {

@@ -1,7 +1,7 @@
 //! What the log says of the document: the admission fold, record by record.
 
 use admission::{Verdict, VoidReason};
-use document_types::record::{Body, Payload, StampedUpdate};
+use document_types::record::{Body, OperationKind, Payload, StampedUpdate};
 use document_types::{CounterSpan, LogOffset};
 use service_api::AckStamps;
 use tokio::time::Instant;
@@ -98,6 +98,7 @@ impl Room {
 
     fn admit(&mut self, update: &StampedUpdate, ours: bool) {
         self.admission.admit(update);
+        self.styled |= update.kinds.contains(&OperationKind::Style);
         let sender = self.sessions.get(&update.stamp.session);
         if sender.is_some_and(Session::hears_pulse)
             && let Some(pace) = self.pulse.pace()

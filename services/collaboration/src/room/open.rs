@@ -9,11 +9,13 @@ use document_types::record::StampedUpdate;
 use document_types::{DocumentId, LogOffset, partition_of};
 use futures::FutureExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
 use super::pulse::Pulse;
 use super::recent::Recent;
+use super::turns::Turns;
 use super::{Join, Room};
 use crate::node::NodeParts;
 use crate::partition_tail::{TailError, read_range};
@@ -63,10 +65,12 @@ impl Room {
             .into_iter()
             .map(|(_, update)| update)
             .collect();
+        let styled = loaded.head.styled;
         let admission = loaded.admission;
         Ok(Opened {
             partition,
             admission,
+            styled,
             held,
             since,
             records: tail.records,
@@ -77,6 +81,7 @@ impl Room {
 struct Opened {
     partition: document_types::LogPartition,
     admission: Admission,
+    styled: bool,
     held: VecDeque<StampedUpdate>,
     since: Vec<crate::partition_tail::TailRecord>,
     records: mpsc::Receiver<Arc<crate::partition_tail::TailRecord>>,
@@ -102,6 +107,7 @@ impl Opened {
             partition: self.partition,
             recent: Recent::after(self.admission.version().clone()),
             admission: self.admission,
+            styled: self.styled,
             held: self.held,
             sessions: BTreeMap::new(),
             next_stay: 0,
@@ -115,6 +121,8 @@ impl Opened {
             flight,
             tried_to: 0,
             contaminated: false,
+            untriable: None,
+            turns: Turns::new(Instant::now()),
             traceparent: String::new(),
             requests,
             requests_sender,

@@ -234,5 +234,6 @@ impl Room {
             metrics::gauge!(crate::metrics::SESSIONS).decrement(1.0);
         }
         self.pulse.left(id);
+        self.turns.left(id);
     }
 }

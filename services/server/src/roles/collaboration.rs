@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use clock::Offload;
 use collaboration::{CollaborationNode, CollaborationParts};
 use op_log::OpLog;
 use service_api::{Collaboration, EveryoneWrites};
@@ -26,7 +25,6 @@ pub fn start(
         permissions: Arc::new(EveryoneWrites),
         clock: components.clock.clone(),
         stamps: storage.stamps.clone(),
-        offload: Offload::Threads,
         tasks: tasks.tracker(),
         stop: tasks.stop_token(),
     });
