@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use document_types::PeerId;
 use document_types::limits::CONTAINER_DEPTH_MAX;
+use document_types::{OpId, PeerId};
 use loro::{Container, ContainerID, ContainerTrait, ContainerType, LoroDoc, LoroValue, TreeNode};
 use serde_json::{Value, json};
 
-use crate::engine::to_engine_counter;
+use crate::engine::{to_engine_counter, to_engine_frontiers};
 use crate::{CrdtDocument, CrdtError, InspectedUpdate};
 
 /// The root text that our editor binds to. Stock clients may use any other name.
@@ -80,6 +80,22 @@ impl CrdtDocument {
         Self::from_snapshot(&snapshot, PeerId(0))?
             .state_hash()
             .map(drop)
+    }
+
+    /// Takes the state of an attached document back to `before` and forward again, as concurrent updates
+    /// and whoever looks at the history do. A few updates go forward without a word and can't be taken
+    /// back.
+    ///
+    /// # Errors
+    /// [`CrdtError::Panicked`] if the engine panicked; the document is poisoned then.
+    pub fn check_retreat(&self, before: &[OpId]) -> Result<(), CrdtError> {
+        let before = to_engine_frontiers(before);
+        self.call(|doc| {
+            let outcome = doc.checkout(&before);
+            doc.checkout_to_latest();
+            outcome
+        })??;
+        Ok(())
     }
 
     /// Checks that what an imported update created does not nest too deep. Inspection sees one update,

@@ -1,17 +1,9 @@
 //! Looking at updates that overlap what the document has, or that have to be cut.
 
-use bytes::Bytes;
 use crdt_document::{CrdtDocument, CrdtError, Overlap};
 
 use crate::replicas::harm_of;
 use crate::{Clearing, Unclear};
-
-/// The document's history, without its state: comparing and cutting take no more.
-pub(crate) fn load(history: &[Bytes]) -> Result<CrdtDocument, CrdtError> {
-    let document = CrdtDocument::detached()?;
-    document.import_log(history)?;
-    Ok(document)
-}
 
 pub(crate) fn look(document: &CrdtDocument, unclear: &Unclear) -> Clearing {
     compare_and_cut(document, unclear).unwrap_or_else(|error| Clearing::Harmful(harm_of(error)))

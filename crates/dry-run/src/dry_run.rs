@@ -56,6 +56,9 @@ pub struct DryRunRequest {
     pub styled: bool,
     /// What is to be tried, each following what is before it.
     pub candidates: Vec<Bytes>,
+    /// Whether to try more than what every client does with them at once: to take them back as well, as
+    /// concurrent updates make clients do later.
+    pub thorough: bool,
     /// Whether these candidates failed on a replica that was kept; see [`DryRunError::NeedsBase`].
     pub suspect: bool,
 }

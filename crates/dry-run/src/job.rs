@@ -71,6 +71,7 @@ pub(crate) struct Job {
     pub(crate) base: Option<Vec<Bytes>>,
     pub(crate) applied: Vec<Bytes>,
     pub(crate) styled: bool,
+    pub(crate) thorough: bool,
     pub(crate) candidates: Vec<Bytes>,
     /// Whether each candidate is imported and judged by itself, which is dearer and tells which one
     /// does harm.
@@ -170,6 +171,7 @@ mod tests {
             base: Some(vec![Bytes::from_static(b"snapshot")]),
             applied: vec![],
             styled: false,
+            thorough: true,
             candidates: vec![Bytes::from_static(b"update")],
             singly: true,
         }));

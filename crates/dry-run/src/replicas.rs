@@ -13,7 +13,7 @@ use document_types::record::OperationKind;
 use document_types::{DocumentId, PeerId};
 use lru::LruCache;
 
-use crate::clearing::{load, look};
+use crate::clearing::look;
 use crate::job::{Answer, Job, Report, Task, WorkerLimits};
 use crate::meter::Meter;
 use crate::{Clearing, Harm};
@@ -117,7 +117,10 @@ impl Replicas {
     fn lay_ground(&mut self, task: &Task) -> Result<CrdtDocument, Answer> {
         let document = match task {
             Task::Try(job) => self.bring_up(job)?,
-            Task::Clear(request) => load(&request.history).map_err(|_| Answer::BadGround)?,
+            // Attached, step by step, as clients have it: cutting takes a snapshot, and the engine can't
+            // make the state of every document from its whole history at once.
+            Task::Clear(request) => CrdtDocument::from_history(&request.history, NOBODY)
+                .map_err(|_| Answer::BadGround)?,
         };
         let memory_max = self.limits.memory_bytes_max;
         let headroom = memory_max / DRY_RUN_HEADROOM_PER_MEMORY;
@@ -179,7 +182,7 @@ impl Replicas {
         };
         for (i, candidates) in (0..).zip(job.candidates.chunks(together)) {
             let guilty = (together == 1).then_some(i);
-            self.try_together(document, candidates, job.styled)
+            self.try_together(document, candidates, job)
                 .map_err(|harm| Answer::Harmful { harm, guilty })?;
         }
         Ok(())
@@ -191,8 +194,9 @@ impl Replicas {
         &self,
         document: &CrdtDocument,
         candidates: &[Bytes],
-        styled: bool,
+        job: &Job,
     ) -> Result<(), Harm> {
+        let before = document.frontiers().map_err(harm_of)?;
         let mut inspected = Vec::new();
         for candidate in candidates {
             inspected.push(read(candidate).map_err(|error| harm_of(error.into()))?);
@@ -232,7 +236,10 @@ impl Replicas {
             next += step;
         }
         let imported = (self.meter.cpu_time)();
-        let checked = check_state(document, &inspected, styled);
+        let mut checked = check_state(document, &inspected, job.styled);
+        if checked.is_ok() && job.thorough {
+            checked = document.check_retreat(&before);
+        }
         let check_time = (self.meter.cpu_time)().saturating_sub(imported);
         self.check_time.set(self.check_time.get() + check_time);
         checked.map_err(harm_of)
@@ -307,6 +314,7 @@ mod tests {
             base: snapshot.map(|snapshot| vec![snapshot]),
             applied: vec![],
             styled: false,
+            thorough: true,
             candidates: vec![],
             singly: false,
         })

@@ -46,6 +46,7 @@ pub(crate) async fn sift(
         base: request.base,
         applied: request.applied,
         styled: request.styled,
+        thorough: request.thorough,
         candidates: request.candidates,
         singly: request.suspect,
     };
@@ -230,6 +231,7 @@ impl<'a> Asker<'a> {
                 base: None,
                 applied: vec![],
                 styled: false,
+                thorough: true,
                 ..anew.clone()
             };
             match self.ask_twice(&Task::Try(kept), &Task::Try(anew)).await? {
@@ -319,6 +321,7 @@ mod tests {
             base: Some(vec![]),
             applied: vec![],
             styled: false,
+            thorough: true,
             candidates: vec![Bytes::from_static(b"candidate"); count],
             suspect: false,
         }

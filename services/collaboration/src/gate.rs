@@ -66,6 +66,14 @@ pub(crate) struct Offer {
     pub(crate) arrived: Instant,
 }
 
+impl Offer {
+    /// What the fold says of it, on what the log has let in.
+    pub(crate) fn judge(&self, admission: &Admission) -> Verdict {
+        let builds_on = [self.dependencies.as_slice(), &self.references].concat();
+        admission.judge_span(&self.author, self.span, self.digest, &builds_on)
+    }
+}
+
 /// What every room's gate shares.
 pub(crate) struct Gate {
     pub(crate) permissions: Arc<dyn Permissions>,
@@ -221,11 +229,7 @@ pub(crate) fn sequence(admission: &Admission, queue: &mut VecDeque<Offer>) -> Se
             let builds_on = [offer.dependencies.as_slice(), &offer.references].concat();
             let verdict = layer.judge_span(&offer.author, offer.span, offer.digest, &builds_on);
             // Whether updates that are only about to be appended make the verdict what it is.
-            let hangs_on_layer = || {
-                let alone =
-                    admission.judge_span(&offer.author, offer.span, offer.digest, &builds_on);
-                alone != verdict
-            };
+            let hangs_on_layer = || offer.judge(admission) != verdict;
             let is_large = offer.inserted_text_bytes as usize > INSERTED_TEXT_PER_IMPORT_BYTES_MAX;
             match verdict {
                 Verdict::Waits { .. } => queue.push_back(offer),

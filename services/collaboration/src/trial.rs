@@ -15,6 +15,8 @@ pub(crate) struct Trial {
     pub(crate) document: DocumentId,
     /// What the log has let in.
     pub(crate) version: VersionVector,
+    /// Whether more is to be tried than what every client does at once.
+    pub(crate) thorough: bool,
     /// Whether anything in the document was ever styled.
     pub(crate) styled: bool,
     /// Logged updates that the dry run may not have seen.
@@ -69,6 +71,7 @@ impl Trial {
             base,
             applied: self.applied,
             styled: self.styled,
+            thorough: self.thorough,
             candidates: self
                 .offers
                 .iter()

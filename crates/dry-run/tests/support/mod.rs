@@ -63,6 +63,7 @@ impl Author {
             base,
             applied: vec![],
             styled: false,
+            thorough: true,
             candidates,
             suspect: false,
         }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use admission::Verdict;
 use document_types::limits::{
     TRIAL_PAUSE, WAITING_UPDATES_BYTES_MAX, WAITING_UPDATES_COUNT_MAX, WAITING_UPDATES_TIME_MAX,
 };
@@ -180,6 +181,10 @@ impl Room {
             theirs.push_front(offer);
         }
         self.queue.extend(theirs);
+        if unclear.is_empty() && ready.is_empty() {
+            return;
+        }
+        self.turns.begin(turn, Instant::now());
         if !unclear.is_empty() {
             self.queue_again(ready.into_iter());
             let clearing = clear(
@@ -189,11 +194,8 @@ impl Room {
                 unclear,
             );
             self.flight = Flight::Clearing(clearing.boxed());
-        } else if !ready.is_empty() {
+        } else {
             self.try_out(ready, false, false);
-        }
-        if !self.flight.is_none() {
-            self.turns.begin(turn, Instant::now());
         }
     }
 
@@ -220,6 +222,7 @@ impl Room {
             document: self.document.clone(),
             version: self.admission.version().clone(),
             styled: self.styled,
+            thorough: self.turns.is_alone(),
             applied: self.untried().unwrap_or_default(),
             base: with_base.then(|| self.recent_bytes()),
             forget: std::mem::take(&mut self.contaminated),
@@ -237,12 +240,21 @@ impl Room {
         }
     }
 
-    /// What is left in the queue now waits for its dependencies; that has bounds.
+    /// Nothing can fly now. What of the queue waits for its dependencies has bounds; what waits for its
+    /// turn, and what came from the same session behind it, has time.
     fn give_up_waiting(&mut self) {
         let now = Instant::now();
+        let (waiting, in_turn): (Vec<_>, Vec<_>) = self.queue.iter().partition(|offer| {
+            let verdict = offer.judge(&self.admission);
+            matches!(verdict, Verdict::Waits { .. })
+        });
+        let in_turn: BTreeSet<_> = in_turn.iter().map(|offer| &offer.session).collect();
+        let waiting = waiting
+            .into_iter()
+            .filter(|offer| !in_turn.contains(&offer.session));
         let mut bytes = 0;
         let mut late = Vec::new();
-        for (i, offer) in self.queue.iter().enumerate() {
+        for (i, offer) in waiting.enumerate() {
             bytes += offer.bytes.len();
             if now.duration_since(offer.arrived) > WAITING_UPDATES_TIME_MAX
                 || bytes > WAITING_UPDATES_BYTES_MAX

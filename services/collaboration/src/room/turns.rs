@@ -109,6 +109,11 @@ impl Turns {
         self.began_at = now;
     }
 
+    /// Whether what flies, flies alone.
+    pub(super) fn is_alone(&self) -> bool {
+        self.last != Turn::Together
+    }
+
     /// So many updates were tried, which has cost `processor_time`; `sessions` says whose the harmless
     /// ones are, as far as the sessions are still there.
     pub(super) fn tried<'a>(
@@ -119,12 +124,13 @@ impl Turns {
         now: Instant,
     ) {
         let updates = u32::try_from(updates).unwrap_or(u32::MAX);
+        let is_alone = self.is_alone();
         let is_cheap = processor_time <= TRIAL_CHEAP_PER_UPDATE_MAX * updates;
         for session in sessions {
             let standing = self.standing.entry(session.clone()).or_default();
             if is_cheap {
                 *standing = (*standing + 1).min(STANDING_MAX);
-            } else if self.last != Turn::Together {
+            } else if is_alone {
                 *standing = standing.saturating_sub(1);
                 self.dear.insert(session.clone());
             }
@@ -139,7 +145,7 @@ impl Turns {
     }
 
     fn spent(&mut self, time: Duration, now: Instant) {
-        if self.last != Turn::Together {
+        if self.is_alone() {
             self.paid_at = self.paid_at.max(saved_up(now)) + time * TRIAL_ALONE_SHARE;
         }
     }
