@@ -55,6 +55,12 @@ pub enum CrdtError {
         /// The naming operation.
         operation: OpId,
     },
+    /// Deletions took other elements than those that they name.
+    #[error("a deletion takes something else than what it names")]
+    ForeignDeletion,
+    /// The document reads differently once its state was taken back and forward again.
+    #[error("the document reads differently after going back and forward")]
+    Unsteady,
 }
 
 impl From<loro::LoroError> for CrdtError {
@@ -249,6 +255,16 @@ impl CrdtDocument {
         if let [update] = updates {
             return self.import(update.as_ref());
         }
+        self.import_detached(updates, Self::attach)
+    }
+
+    /// Imports updates into the history, and then brings the state up to date by `attach` unless the
+    /// document was detached before.
+    pub(crate) fn import_detached<B: AsRef<[u8]>>(
+        &self,
+        updates: &[B],
+        attach: impl FnOnce(&Self) -> Result<(), CrdtError>,
+    ) -> Result<ImportOutcome, CrdtError> {
         let before = self.version()?;
         let detached = self.is_detached()?;
         self.detach()?;
@@ -267,7 +283,7 @@ impl CrdtDocument {
             return Err(refused.unwrap_or(CrdtError::Poisoned));
         }
         if !detached {
-            self.attach()?;
+            attach(self)?;
         }
         if let Some(error) = refused {
             return Err(error);

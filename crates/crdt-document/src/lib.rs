@@ -5,6 +5,7 @@
 //! stock clients send them. The engine can panic, and after a panic its destructor would abort the
 //! process, so every call into it goes through a guard.
 
+mod deletions;
 mod document;
 mod edit;
 mod engine;

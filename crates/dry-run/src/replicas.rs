@@ -197,6 +197,13 @@ impl Replicas {
         job: &Job,
     ) -> Result<(), Harm> {
         let before = document.frontiers().map_err(harm_of)?;
+        let started = (self.meter.cpu_time)();
+        let earlier = job
+            .thorough
+            .then(|| document.deep_value_json())
+            .transpose()
+            .map_err(harm_of)?;
+        let read_time = (self.meter.cpu_time)().saturating_sub(started);
         let mut inspected = Vec::new();
         for candidate in candidates {
             inspected.push(read(candidate).map_err(|error| harm_of(error.into()))?);
@@ -218,29 +225,36 @@ impl Replicas {
                     .iter()
                     .for_each(|span| promised.include(span.span));
             }
-            let outcome = document
-                .import_batch(&candidates[next..next + step])
+            let step = next..next + step;
+            let (outcome, find_time) = document
+                .import_batch_checked(
+                    &candidates[step.clone()],
+                    &inspected[step.clone()],
+                    self.meter.cpu_time,
+                )
                 .map_err(harm_of)?;
+            self.check_time.set(self.check_time.get() + find_time);
             if !outcome.pending.is_empty() || document.version().map_err(harm_of)? != promised {
                 return Err(Harm::Dangling);
             }
-            for update in &inspected[next..next + step] {
+            for update in &inspected[step.clone()] {
                 document.check_depth(update).map_err(harm_of)?;
                 document.check_targets(update).map_err(harm_of)?;
             }
-            let updates = u32::try_from(step).unwrap_or(u32::MAX);
+            let updates = u32::try_from(step.len()).unwrap_or(u32::MAX);
             let cpu_max = self.limits.cpu_per_update_max.saturating_mul(updates);
-            if (self.meter.cpu_time)().saturating_sub(started) > cpu_max {
+            let time = (self.meter.cpu_time)().saturating_sub(started);
+            if time.saturating_sub(find_time) > cpu_max {
                 return Err(Harm::Slow);
             }
-            next += step;
+            next = step.end;
         }
         let imported = (self.meter.cpu_time)();
         let mut checked = check_state(document, &inspected, job.styled);
-        if checked.is_ok() && job.thorough {
-            checked = document.check_retreat(&before);
+        if let (Ok(()), Some(earlier)) = (&checked, earlier) {
+            checked = document.check_retreat(&before, &earlier);
         }
-        let check_time = (self.meter.cpu_time)().saturating_sub(imported);
+        let check_time = read_time + (self.meter.cpu_time)().saturating_sub(imported);
         self.check_time.set(self.check_time.get() + check_time);
         checked.map_err(harm_of)
     }
@@ -272,7 +286,9 @@ pub(crate) fn harm_of(error: CrdtError) -> Harm {
         CrdtError::Refused(error) => Harm::Refused(error.to_string()),
         CrdtError::TooDeep { .. } | CrdtError::Inspect(InspectError::TooDeep { .. }) => Harm::Deep,
         CrdtError::Inspect(error) => Harm::Refused(error.to_string()),
-        error @ CrdtError::ForeignTarget { .. } => Harm::Refused(error.to_string()),
+        error @ (CrdtError::ForeignTarget { .. }
+        | CrdtError::ForeignDeletion
+        | CrdtError::Unsteady) => Harm::Refused(error.to_string()),
         CrdtError::MissingDependency { .. } => Harm::Dangling,
         _ => Harm::Panic,
     }

@@ -244,7 +244,9 @@ pub enum SessionEvent {
         /// sending whose answer was lost.
         stamps: Option<AckStamps>,
     },
-    /// A batch was refused, whole. `code.advice()` says what to do.
+    /// A batch was refused: what of it is not in the log will not be. That is all of it, unless a part
+    /// was written before it was known, since another node's record came first or the batch was long.
+    /// `code.advice()` says what to do.
     Nack {
         /// Which.
         batch: BatchId,

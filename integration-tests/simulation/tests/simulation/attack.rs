@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::{IdSource, Random};
 use crdt_document::{CONTENT, CrdtDocument};
-use document_types::limits::HARMFUL_UPDATES_MAX;
+use document_types::limits::{HARMFUL_UPDATES_MAX, STANDING_TOGETHER_MIN};
 use document_types::{Counter, CounterSpan, ErrorCode, PeerId};
 use xxhash_rust::xxh32::xxh32;
 
@@ -173,8 +173,13 @@ impl Attack {
             // The numbers of the tokens got longer in between.
             return Ok(());
         }
-        // While this one is under way, the next ones gather for one record.
+        // Whoever has sent enough harmless updates flies with all that gathers while a flight is under
+        // way.
         let mut decoy = self.forge(&known, self.ids.peer())?;
+        let decoys: Result<Vec<_>, _> = (0..STANDING_TOGETHER_MIN)
+            .map(|_| self.write(&mut decoy, 1))
+            .collect();
+        self.offer(&mut there, &decoys?).await?;
         let decoy = [self.write(&mut decoy, 1)?];
         self.submit(&mut there, &decoy).await?;
         self.submit(&mut there, &[void]).await?;

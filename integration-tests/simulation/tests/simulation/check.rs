@@ -43,7 +43,7 @@ pub fn everything(evidence: &Evidence, history: &History) {
                 };
                 state.nothing_unsent(&mut violations);
                 state.acked_is_there(&mut violations);
-                state.refused_is_not(&mut violations);
+                state.refused_is_not(&evidence.records, &mut violations);
                 state.honest_is_whole(&mut violations);
             }
         }
@@ -186,8 +186,13 @@ impl<'f> State<'f> {
         }
     }
 
-    /// What was refused for good, and offered just that once, is not there.
-    fn refused_is_not(&self, violations: &mut Vec<String>) {
+    /// What was refused for good, and offered just that once, is not there; unless its batch was sound
+    /// when it was written to the log, and another node's record had come first.
+    fn refused_is_not(
+        &self,
+        records: &[(LogPartition, LogOffset, OpRecord)],
+        violations: &mut Vec<String>,
+    ) {
         for line in &self.lines {
             for (refused, code) in &line.refused {
                 for edit in &line.edits {
@@ -197,6 +202,9 @@ impl<'f> State<'f> {
                     if let Some(token) = token
                         && was_refused
                         && self.offered_count(line, edit.span) == 1
+                        && !records
+                            .iter()
+                            .any(|(.., record)| self.holds_refused_too(record, edit.span))
                     {
                         violations.push(format!(
                             "{}: {token} of {} was refused with {code} and is there",
@@ -206,6 +214,29 @@ impl<'f> State<'f> {
                 }
             }
         }
+    }
+
+    /// Whether the record holds these operations, and others of the same batch that were refused.
+    fn holds_refused_too(&self, record: &OpRecord, span: CounterSpan) -> bool {
+        let Body::Updates(batch) = &record.body else {
+            return false;
+        };
+        let within = |inner: CounterSpan, outer: CounterSpan| {
+            inner.peer == outer.peer && outer.start <= inner.start && inner.end <= outer.end
+        };
+        let mut updates = batch.content.iter();
+        updates
+            .find(|update| within(span, update.span))
+            .is_some_and(|found| {
+                let same_batch = batch.content.iter().filter(|update| {
+                    update.stamp.correlation_id == found.stamp.correlation_id
+                        && update.span != found.span
+                });
+                let refused = || self.lines.iter().flat_map(|line| &line.refused);
+                same_batch
+                    .clone()
+                    .any(|update| refused().any(|(span, _)| within(update.span, *span)))
+            })
     }
 
     /// How often operations were offered, on this line or on one that it was copied to.

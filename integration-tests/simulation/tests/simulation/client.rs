@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::history::{FOLDED, History, Honesty, LineId};
+use crate::history::{FOLDED, History, Honesty, Line, LineId};
 use crate::replica::{Kept, Replica};
 use crate::trace::{Trace, note};
 pub use handle::{ClientHandle, Command, Report, Standing};
@@ -146,7 +146,16 @@ impl Client {
         self.parts.trace.note(&self.parts.name, what);
     }
 
-    fn engine_failed(&self, error: &CrdtError) {
+    /// Whoever has written something else under its peer id than what others hold can't follow them for
+    /// long, and begins anew. Nobody else's engine may fail.
+    fn engine_failed(&mut self, error: &CrdtError) {
+        if self.has_double() {
+            self.parts
+                .history
+                .met("a client with a double could not go on");
+            self.begin_anew(ErrorCode::Equivocation);
+            return;
+        }
         self.parts
             .history
             .violation(format!("{}: the engine failed: {error:?}", self.parts.name));
@@ -458,19 +467,20 @@ impl Client {
     /// A correct client is refused for good only if somebody else wrote under its peer id, be it its
     /// own past self.
     fn must_deserve(&self, code: ErrorCode) {
-        let facts = self.parts.history.facts();
-        let lines = facts
-            .lines
-            .iter()
-            .filter(|line| line.peer == self.replica.peer)
-            .count();
-        drop(facts);
-        if lines == 1 {
+        if !self.has_double() {
             let name = &self.parts.name;
             self.parts
                 .history
                 .violation(format!("{name} was refused for good with {code}"));
         }
+    }
+
+    /// Whether somebody else has written under this client's peer id, or the client itself from a disk
+    /// that was set back.
+    fn has_double(&self) -> bool {
+        let facts = self.parts.history.facts();
+        let same_peer = |line: &&Line| line.peer == self.replica.peer;
+        facts.lines.iter().filter(same_peer).count() > 1
     }
 
     fn refused(&mut self, batch: BatchId, code: ErrorCode) {
