@@ -30,11 +30,11 @@ fn take(document: &CrdtDocument, updates: &[Vec<u8>]) -> Result<(), CrdtError> {
 
 #[test]
 fn whatever_honest_editors_delete_passes() {
-    for seed in 0..30 {
-        let mut editors = Editors::new(seed, 4);
+    for seed in 0..30_u8 {
+        let mut editors = Editors::new(seed.into(), 4);
         editors.run(80);
         let document = CrdtDocument::new(PeerId(1)).unwrap();
-        for updates in editors.updates.chunks(1 + seed as usize % 4) {
+        for updates in editors.updates.chunks(1 + usize::from(seed % 4)) {
             take(&document, updates).unwrap();
         }
     }
