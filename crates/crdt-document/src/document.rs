@@ -58,9 +58,6 @@ pub enum CrdtError {
     /// Deletions took other elements than those that they name.
     #[error("a deletion takes something else than what it names")]
     ForeignDeletion,
-    /// The document reads differently once its state was taken back and forward again.
-    #[error("the document reads differently after going back and forward")]
-    Unsteady,
 }
 
 impl From<loro::LoroError> for CrdtError {

@@ -130,17 +130,19 @@ pub const SESSION_ADMISSION_BYTES_MAX: usize = UPDATE_BYTES_MAX;
 /// For how long a room refuses what comes after a trial that could not be had: each attempt may load the
 /// document, and cost a worker.
 pub const TRIAL_PAUSE: Duration = Duration::from_secs(1);
-/// Updates of a session that flies alone, until it is known what they cost.
+/// Updates of a session that flies alone,
 pub const UPDATES_ALONE_MAX: usize = 16;
+/// and the time that trying them may take by what the last update cost, since everybody waits for it.
+pub const TRIAL_ALONE_TIME: Duration = Duration::from_millis(100);
 /// Processor time of one update's trial up to which it is cheap.
 pub const TRIAL_CHEAP_PER_UPDATE_MAX: Duration = Duration::from_millis(10);
 /// How many more cheap than dear updates a session must have sent to fly together with others.
 pub const STANDING_TOGETHER_MIN: u32 = 8;
 /// How many more of them count.
 pub const STANDING_MAX: u32 = 2 * STANDING_TOGETHER_MIN;
-/// Of a room's time, one part in so many may be spent on trying what flies alone.
+/// Of a room's time, one part in so many may be spent on trying what one session flies alone.
 pub const TRIAL_ALONE_SHARE: u32 = 10;
-/// For how long a room saves up the time that was not spent so.
+/// For how long a session saves up the time that was not spent so.
 pub const TRIAL_ALONE_BURST: Duration = Duration::from_secs(1);
 /// Updates that may wait at the gate for their dependencies, in one room.
 pub const WAITING_UPDATES_COUNT_MAX: usize = 1_024;

@@ -197,13 +197,6 @@ impl Replicas {
         job: &Job,
     ) -> Result<(), Harm> {
         let before = document.frontiers().map_err(harm_of)?;
-        let started = (self.meter.cpu_time)();
-        let earlier = job
-            .thorough
-            .then(|| document.deep_value_json())
-            .transpose()
-            .map_err(harm_of)?;
-        let read_time = (self.meter.cpu_time)().saturating_sub(started);
         let mut inspected = Vec::new();
         for candidate in candidates {
             inspected.push(read(candidate).map_err(|error| harm_of(error.into()))?);
@@ -251,10 +244,10 @@ impl Replicas {
         }
         let imported = (self.meter.cpu_time)();
         let mut checked = check_state(document, &inspected, job.styled);
-        if let (Ok(()), Some(earlier)) = (&checked, earlier) {
-            checked = document.check_retreat(&before, &earlier);
+        if checked.is_ok() && job.thorough {
+            checked = document.check_retreat(&before);
         }
-        let check_time = read_time + (self.meter.cpu_time)().saturating_sub(imported);
+        let check_time = (self.meter.cpu_time)().saturating_sub(imported);
         self.check_time.set(self.check_time.get() + check_time);
         checked.map_err(harm_of)
     }
@@ -286,9 +279,9 @@ pub(crate) fn harm_of(error: CrdtError) -> Harm {
         CrdtError::Refused(error) => Harm::Refused(error.to_string()),
         CrdtError::TooDeep { .. } | CrdtError::Inspect(InspectError::TooDeep { .. }) => Harm::Deep,
         CrdtError::Inspect(error) => Harm::Refused(error.to_string()),
-        error @ (CrdtError::ForeignTarget { .. }
-        | CrdtError::ForeignDeletion
-        | CrdtError::Unsteady) => Harm::Refused(error.to_string()),
+        error @ (CrdtError::ForeignTarget { .. } | CrdtError::ForeignDeletion) => {
+            Harm::Refused(error.to_string())
+        }
         CrdtError::MissingDependency { .. } => Harm::Dangling,
         _ => Harm::Panic,
     }

@@ -177,7 +177,7 @@ impl Room {
             }
         };
         // All of it was judged first, so that of a batch that is void nothing flies.
-        for offer in turn.trim(&mut ready).into_iter().rev() {
+        for offer in self.turns.trim(&turn, &mut ready).into_iter().rev() {
             theirs.push_front(offer);
         }
         self.queue.extend(theirs);

@@ -3,15 +3,16 @@
 //! Updates differ in what they cost everybody: one that is written on top of an old version makes the
 //! engine walk all that came since, one that does harm has the document loaded anew. So a session flies
 //! together with others only once most of its updates have turned out harmless and cheap. Until then
-//! each of its batches flies alone, in turn with the others' flights, and all whose updates were dear
-//! share an allowance of processor time. Whoever sends what is dear waits for it; those who type do not.
+//! each of its batches flies alone, in turn with the others' flights, and a session whose updates were
+//! dear has an allowance of processor time. Whoever sends much that is dear waits for it; those who type
+//! do not, although next to an update that hangs in the past their own are dear as well.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use document_types::SessionId;
 use document_types::limits::{
-    STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE,
+    STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE, TRIAL_ALONE_TIME,
     TRIAL_CHEAP_PER_UPDATE_MAX, UPDATES_ALONE_MAX,
 };
 use tokio::time::Instant;
@@ -27,65 +28,59 @@ pub(super) enum Turn {
     Alone(SessionId),
 }
 
-impl Turn {
-    /// Leaves of `ready` what flies, and gives back the rest, in its order.
-    pub(super) fn trim(&self, ready: &mut Vec<Offer>) -> Vec<Offer> {
-        let Some(batch) = ready.first().map(|first| first.batch) else {
-            return Vec::new();
-        };
-        let flying = match self {
-            Self::Together => ready.len(),
-            Self::Alone(_) => ready
-                .iter()
-                .take(UPDATES_ALONE_MAX)
-                .take_while(|offer| offer.batch == batch)
-                .count(),
-        };
-        ready.split_off(flying)
-    }
+/// What is known of a session.
+#[derive(Debug)]
+struct Account {
+    /// How many more of its updates were harmless and cheap than dear, within bounds.
+    standing: u32,
+    /// Whether one of its updates that flew alone was dear. Who has just come does not have to wait.
+    is_dear: bool,
+    /// When what it flew alone has been paid for.
+    paid_at: Instant,
 }
 
 /// What is known of the sessions, and whose turn it was.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// How many more updates of a session were harmless and cheap than dear, within bounds.
-    standing: BTreeMap<SessionId, u32>,
-    /// Those of whom an update that flew alone was dear. They wait for the allowance; who has just come
-    /// does not have to wait for others' sake.
-    dear: BTreeSet<SessionId>,
+    accounts: BTreeMap<SessionId, Account>,
     last: Turn,
     began_at: Instant,
-    /// When what flew alone has been paid for.
-    paid_at: Instant,
+    /// What one update cost in the last flight.
+    cost: Duration,
 }
 
 impl Turns {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            standing: BTreeMap::new(),
-            dear: BTreeSet::new(),
+            accounts: BTreeMap::new(),
             last: Turn::Together,
             began_at: now,
-            paid_at: saved_up(now),
+            cost: Duration::ZERO,
         }
     }
 
     /// Who may fly now, those whose turn it is first. The next has the turn if all that those before
-    /// it have in the queue waits for something. Whoever is `alone` in the room keeps nobody waiting.
+    /// it have in the queue waits for something. Of those who fly alone it is the one who has the least
+    /// to pay. Whoever is `alone` in the room keeps nobody waiting.
     pub(super) fn next(&self, queue: &VecDeque<Offer>, alone: bool, now: Instant) -> Vec<Turn> {
         let mut turns = Vec::new();
         if queue.iter().any(|offer| self.is_trusted(&offer.session)) {
             turns.push(Turn::Together);
         }
-        let is_paid = alone || self.paid_at <= now;
         let mut seen = BTreeSet::new();
-        let alone = queue
+        let mut singles: Vec<_> = queue
             .iter()
             .map(|offer| &offer.session)
             .filter(|session| !self.is_trusted(session) && seen.insert(*session))
-            .filter(|session| is_paid || !self.dear.contains(session))
-            .map(|session| Turn::Alone(session.clone()));
-        turns.extend(alone);
+            .map(|session| (self.paid_at(session, now), session))
+            .filter(|(paid_at, session)| alone || *paid_at <= now || !self.is_dear(session))
+            .collect();
+        singles.sort_by_key(|(paid_at, _)| *paid_at);
+        turns.extend(
+            singles
+                .into_iter()
+                .map(|(_, session)| Turn::Alone(session.clone())),
+        );
         if self.last == Turn::Together && turns.first() == Some(&Turn::Together) && turns.len() > 1
         {
             turns.swap(0, 1);
@@ -101,6 +96,27 @@ impl Turns {
         });
         *queue = left;
         taken
+    }
+
+    /// Leaves of `ready` what flies in `turn`, and gives back the rest, in its order. What flies alone is
+    /// some updates of one batch, as many as may be tried while the others wait.
+    pub(super) fn trim(&self, turn: &Turn, ready: &mut Vec<Offer>) -> Vec<Offer> {
+        let Some(batch) = ready.first().map(|first| first.batch) else {
+            return Vec::new();
+        };
+        let flying = match turn {
+            Turn::Together => ready.len(),
+            Turn::Alone(_) => {
+                let cost = self.cost.as_micros().max(1);
+                let affordable = usize::try_from(TRIAL_ALONE_TIME.as_micros() / cost);
+                ready
+                    .iter()
+                    .take(affordable.unwrap_or(usize::MAX).clamp(1, UPDATES_ALONE_MAX))
+                    .take_while(|offer| offer.batch == batch)
+                    .count()
+            }
+        };
+        ready.split_off(flying)
     }
 
     /// A flight of `turn` begins.
@@ -123,16 +139,17 @@ impl Turns {
         processor_time: Duration,
         now: Instant,
     ) {
-        let updates = u32::try_from(updates).unwrap_or(u32::MAX);
+        let updates = u32::try_from(updates).unwrap_or(u32::MAX).max(1);
         let is_alone = self.is_alone();
-        let is_cheap = processor_time <= TRIAL_CHEAP_PER_UPDATE_MAX * updates;
+        self.cost = processor_time / updates;
+        let is_cheap = self.cost <= TRIAL_CHEAP_PER_UPDATE_MAX;
         for session in sessions {
-            let standing = self.standing.entry(session.clone()).or_default();
+            let account = self.account(session, now);
             if is_cheap {
-                *standing = (*standing + 1).min(STANDING_MAX);
+                account.standing = (account.standing + 1).min(STANDING_MAX);
             } else if is_alone {
-                *standing = standing.saturating_sub(1);
-                self.dear.insert(session.clone());
+                account.standing = account.standing.saturating_sub(1);
+                account.is_dear = true;
             }
         }
         self.spent(processor_time, now);
@@ -145,26 +162,47 @@ impl Turns {
     }
 
     fn spent(&mut self, time: Duration, now: Instant) {
-        if self.is_alone() {
-            self.paid_at = self.paid_at.max(saved_up(now)) + time * TRIAL_ALONE_SHARE;
+        if let Turn::Alone(session) = self.last.clone() {
+            let account = self.account(&session, now);
+            account.paid_at = account.paid_at.max(saved_up(now)) + time * TRIAL_ALONE_SHARE;
         }
     }
 
-    /// When those who fly alone may fly again, if not now.
+    /// When the next of those who fly alone may fly again, if one has to wait.
     pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
-        (self.paid_at > now).then_some(self.paid_at)
+        let paid_at = self.accounts.values().map(|account| account.paid_at);
+        paid_at.filter(|paid_at| *paid_at > now).min()
     }
 
     /// A session has left.
     pub(super) fn left(&mut self, session: &SessionId) {
-        self.standing.remove(session);
-        self.dear.remove(session);
+        self.accounts.remove(session);
+    }
+
+    fn account(&mut self, session: &SessionId, now: Instant) -> &mut Account {
+        self.accounts
+            .entry(session.clone())
+            .or_insert_with(|| Account {
+                standing: 0,
+                is_dear: false,
+                paid_at: saved_up(now),
+            })
     }
 
     fn is_trusted(&self, session: &SessionId) -> bool {
-        self.standing
-            .get(session)
-            .is_some_and(|standing| *standing >= STANDING_TOGETHER_MIN)
+        let account = self.accounts.get(session);
+        account.is_some_and(|account| account.standing >= STANDING_TOGETHER_MIN)
+    }
+
+    fn is_dear(&self, session: &SessionId) -> bool {
+        let account = self.accounts.get(session);
+        account.is_some_and(|account| account.is_dear)
+    }
+
+    fn paid_at(&self, session: &SessionId, now: Instant) -> Instant {
+        let account = self.accounts.get(session);
+        let saved_up = saved_up(now);
+        account.map_or(saved_up, |account| account.paid_at.max(saved_up))
     }
 }
 
@@ -256,8 +294,14 @@ mod tests {
             turns.next(&waiting, false, Instant::now()),
             [Turn::Together]
         );
-        tokio::time::advance(DEAR * TRIAL_ALONE_SHARE).await;
-        assert!(turns.next(&waiting, false, Instant::now()).len() > 1);
+        // That is no concern of somebody else's whose updates are dear.
+        turns.begin(Turn::Alone(session(3)), Instant::now());
+        fly(&mut turns, &[3], DEAR / 3);
+        let next = turns.next(&queue(&[2, 3]), false, Instant::now());
+        assert_eq!(next, [Turn::Alone(session(3))]);
+        tokio::time::advance(DEAR * 4).await;
+        let next = turns.next(&queue(&[2, 3]), false, Instant::now());
+        assert_eq!(next, [3, 2].map(|name| Turn::Alone(session(name))));
         // Next to an update that hangs in the past everybody's are dear, so those who fly together
         // keep their standing.
         turns.begin(Turn::Together, Instant::now());
