@@ -136,6 +136,13 @@ pub const UPDATES_ALONE_MAX: usize = 16;
 pub const TRIAL_ALONE_TIME: Duration = Duration::from_millis(100);
 /// Processor time of one update's trial up to which it is cheap.
 pub const TRIAL_CHEAP_PER_UPDATE_MAX: Duration = Duration::from_millis(10);
+/// The same for an update of somebody who was at most [`LAG_FRESH_COUNT_MAX`] updates behind: what it
+/// costs beyond that is the document's doing.
+pub const TRIAL_FRESH_PER_UPDATE_MAX: Duration = Duration::from_millis(50);
+/// Updates that may have landed unseen by a writer who is up to date.
+pub const LAG_FRESH_COUNT_MAX: u64 = 64;
+/// Updates of a document of which it is known what their writers had seen.
+pub const LAG_WINDOW_COUNT: usize = 256;
 /// How many more cheap than dear updates a session must have sent to fly together with others.
 pub const STANDING_TOGETHER_MIN: u32 = 8;
 /// How many more of them count.

@@ -5,6 +5,7 @@
 
 mod flight;
 mod fold;
+mod lag;
 mod open;
 mod pace;
 mod pulse;
@@ -33,6 +34,7 @@ use crate::gate::{BatchKey, Offer, Refusal, Sender};
 use crate::node::NodeParts;
 use crate::partition_tail::{TailError, TailRecord};
 use flight::Flight;
+use lag::Lags;
 pub(crate) use open::OpenError;
 use pulse::{Beat, Pulse};
 use recent::Recent;
@@ -107,6 +109,7 @@ pub(crate) struct Room {
     /// Until when nothing can be tried, and what those are told who offer something.
     untriable: Option<(Instant, Refusal)>,
     turns: Turns,
+    lags: Lags,
     traceparent: String,
     requests: mpsc::Receiver<RoomRequest>,
     requests_sender: mpsc::Sender<RoomRequest>,

@@ -322,8 +322,12 @@ impl Room {
         if tried.unavailable.is_none() {
             let updates = tried.harmless.len() + tried.harmful.len();
             // Whoever did harm is put out below, and of those who have left nothing is kept.
-            let sessions = tried.harmless.iter().map(|offer| &offer.session);
-            let present = sessions.filter(|session| self.sessions.contains_key(*session));
+            let updates_tried = tried.harmless.iter();
+            let lags = self
+                .lags
+                .of_all(updates_tried.map(|offer| (offer.span, offer.dependencies.as_slice())));
+            let sessions = tried.harmless.iter().map(|offer| &offer.session).zip(lags);
+            let present = sessions.filter(|(session, _)| self.sessions.contains_key(*session));
             self.turns
                 .tried(present, updates, tried.processor_time, now);
         }

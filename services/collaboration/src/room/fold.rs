@@ -98,6 +98,7 @@ impl Room {
 
     fn admit(&mut self, update: &StampedUpdate, ours: bool) {
         self.admission.admit(update);
+        self.lags.landed(update.span, &update.dependencies);
         self.styled |= update.kinds.contains(&OperationKind::Style);
         let sender = self.sessions.get(&update.stamp.session);
         if sender.is_some_and(Session::hears_pulse)

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
+use super::lag::Lags;
 use super::pulse::Pulse;
 use super::recent::Recent;
 use super::turns::Turns;
@@ -123,6 +124,7 @@ impl Opened {
             contaminated: false,
             untriable: None,
             turns: Turns::new(Instant::now()),
+            lags: Lags::default(),
             traceparent: String::new(),
             requests,
             requests_sender,

@@ -4,16 +4,16 @@
 //! engine walk all that came since, one that does harm has the document loaded anew. So a session flies
 //! together with others only once most of its updates have turned out harmless and cheap. Until then
 //! each of its batches flies alone, in turn with the others' flights, and a session whose updates were
-//! dear has an allowance of processor time. Whoever sends much that is dear waits for it; those who type
-//! do not, although next to an update that hangs in the past their own are dear as well.
+//! dear has an allowance of processor time. Whoever sends much that is dear waits for it. Next to an update
+//! that hangs in the past everybody's are dear, so those who have seen what landed lately may cost more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use document_types::SessionId;
 use document_types::limits::{
-    STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE, TRIAL_ALONE_TIME,
-    TRIAL_CHEAP_PER_UPDATE_MAX, UPDATES_ALONE_MAX,
+    LAG_FRESH_COUNT_MAX, STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE,
+    TRIAL_ALONE_TIME, TRIAL_CHEAP_PER_UPDATE_MAX, TRIAL_FRESH_PER_UPDATE_MAX, UPDATES_ALONE_MAX,
 };
 use tokio::time::Instant;
 
@@ -131,10 +131,10 @@ impl Turns {
     }
 
     /// So many updates were tried, which has cost `processor_time`; `sessions` says whose the harmless
-    /// ones are, as far as the sessions are still there.
+    /// ones are, as far as the sessions are still there, and how far behind they were.
     pub(super) fn tried<'a>(
         &mut self,
-        sessions: impl Iterator<Item = &'a SessionId>,
+        sessions: impl Iterator<Item = (&'a SessionId, u64)>,
         updates: usize,
         processor_time: Duration,
         now: Instant,
@@ -142,10 +142,15 @@ impl Turns {
         let updates = u32::try_from(updates).unwrap_or(u32::MAX).max(1);
         let is_alone = self.is_alone();
         self.cost = processor_time / updates;
-        let is_cheap = self.cost <= TRIAL_CHEAP_PER_UPDATE_MAX;
-        for session in sessions {
+        let cost = self.cost;
+        for (session, lag) in sessions {
+            let cost_max = if lag <= LAG_FRESH_COUNT_MAX {
+                TRIAL_FRESH_PER_UPDATE_MAX
+            } else {
+                TRIAL_CHEAP_PER_UPDATE_MAX
+            };
             let account = self.account(session, now);
-            if is_cheap {
+            if cost <= cost_max {
                 account.standing = (account.standing + 1).min(STANDING_MAX);
             } else if is_alone {
                 account.standing = account.standing.saturating_sub(1);
@@ -251,7 +256,8 @@ mod tests {
 
     fn fly(turns: &mut Turns, names: &[u8], cost: Duration) {
         let sessions: Vec<_> = names.iter().map(|name| session(*name)).collect();
-        turns.tried(sessions.iter(), names.len(), cost, Instant::now());
+        let sessions = sessions.iter().map(|session| (session, 0));
+        turns.tried(sessions, names.len(), cost, Instant::now());
     }
 
     fn prove(turns: &mut Turns, name: u8) {
