@@ -167,6 +167,15 @@ impl History {
             .insert((span.start, span.end));
     }
 
+    /// The log was said to know the peer's operations, which is an acknowledgement. Only somebody whose disk
+    /// was set back can't tell whether they are these or those that were written under the same counters
+    /// before.
+    pub fn stands(&self, line: LineId, span: CounterSpan) {
+        if self.facts().lines[line.0].honesty != Honesty::SetBack {
+            self.acked(line, span);
+        }
+    }
+
     /// Operations were refused for good.
     pub fn refused(&self, line: LineId, span: CounterSpan, code: ErrorCode) {
         self.facts().lines[line.0].refused.push((span, code));

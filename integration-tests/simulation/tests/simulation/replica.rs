@@ -268,7 +268,7 @@ impl Replica {
                 end: own.span.end.min(end),
                 ..own.span
             };
-            self.history.acked(self.line, span);
+            self.history.stands(self.line, span);
         }
         open.retain(|own| own.span.end > end);
         if open.is_empty() {
