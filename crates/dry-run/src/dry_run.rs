@@ -59,6 +59,9 @@ pub struct DryRunRequest {
     /// Whether to try more than what every client does with them at once: to take them back as well, as
     /// concurrent updates make clients do later.
     pub thorough: bool,
+    /// Whether the candidates may take [`DRY_RUN_PATIENCE`](document_types::limits::DRY_RUN_PATIENCE)
+    /// times as long as others.
+    pub patient: bool,
     /// Whether these candidates failed on a replica that was kept; see [`DryRunError::NeedsBase`].
     pub suspect: bool,
 }

@@ -72,6 +72,7 @@ pub(crate) struct Job {
     pub(crate) applied: Vec<Bytes>,
     pub(crate) styled: bool,
     pub(crate) thorough: bool,
+    pub(crate) patient: bool,
     pub(crate) candidates: Vec<Bytes>,
     /// Whether each candidate is imported and judged by itself, which is dearer and tells which one
     /// does harm.
@@ -172,6 +173,7 @@ mod tests {
             applied: vec![],
             styled: false,
             thorough: true,
+            patient: false,
             candidates: vec![Bytes::from_static(b"update")],
             singly: true,
         }));

@@ -8,7 +8,7 @@ use crdt_document::{
     CrdtDocument, CrdtError, InspectError, InspectedUpdate, decode_version_vector, import_steps,
     read,
 };
-use document_types::limits::DRY_RUN_HEADROOM_PER_MEMORY;
+use document_types::limits::{DRY_RUN_HEADROOM_PER_MEMORY, DRY_RUN_PATIENCE};
 use document_types::record::OperationKind;
 use document_types::{DocumentId, PeerId};
 use lru::LruCache;
@@ -235,7 +235,9 @@ impl Replicas {
                 document.check_targets(update).map_err(harm_of)?;
             }
             let updates = u32::try_from(step.len()).unwrap_or(u32::MAX);
-            let cpu_max = self.limits.cpu_per_update_max.saturating_mul(updates);
+            let patience = if job.patient { DRY_RUN_PATIENCE } else { 1 };
+            let times = updates.saturating_mul(patience);
+            let cpu_max = self.limits.cpu_per_update_max.saturating_mul(times);
             let time = (self.meter.cpu_time)().saturating_sub(started);
             if time.saturating_sub(find_time) > cpu_max {
                 return Err(Harm::Slow);
@@ -324,6 +326,7 @@ mod tests {
             applied: vec![],
             styled: false,
             thorough: true,
+            patient: false,
             candidates: vec![],
             singly: false,
         })

@@ -47,6 +47,7 @@ pub(crate) async fn sift(
         applied: request.applied,
         styled: request.styled,
         thorough: request.thorough,
+        patient: request.patient,
         candidates: request.candidates,
         singly: request.suspect,
     };
@@ -322,6 +323,7 @@ mod tests {
             applied: vec![],
             styled: false,
             thorough: true,
+            patient: false,
             candidates: vec![Bytes::from_static(b"candidate"); count],
             suspect: false,
         }

@@ -17,6 +17,7 @@ pub(crate) struct Trial {
     pub(crate) version: VersionVector,
     /// Whether more is to be tried than what every client does at once.
     pub(crate) thorough: bool,
+    pub(crate) patient: bool,
     /// Whether anything in the document was ever styled.
     pub(crate) styled: bool,
     /// Logged updates that the dry run may not have seen.
@@ -72,6 +73,7 @@ impl Trial {
             applied: self.applied,
             styled: self.styled,
             thorough: self.thorough,
+            patient: self.patient,
             candidates: self
                 .offers
                 .iter()

@@ -64,6 +64,7 @@ impl Author {
             applied: vec![],
             styled: false,
             thorough: true,
+            patient: false,
             candidates,
             suspect: false,
         }

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Room;
+use super::lag::is_fresh;
 use super::turns::Turn;
 use crate::clearing::{Cleared, clear};
 use crate::gate::{Offer, Refusal, chain, sequence};
@@ -223,6 +224,7 @@ impl Room {
             version: self.admission.version().clone(),
             styled: self.styled,
             thorough: self.turns.is_alone(),
+            patient: self.lags_of(&offers).iter().all(|lag| is_fresh(*lag)),
             applied: self.untried().unwrap_or_default(),
             base: with_base.then(|| self.recent_bytes()),
             forget: std::mem::take(&mut self.contaminated),
@@ -231,6 +233,11 @@ impl Room {
         };
         self.tried_to = self.recent.end();
         self.flight = Flight::Trying(trial.run(self.parts.clone()).boxed());
+    }
+
+    fn lags_of(&self, offers: &[Offer]) -> Vec<u64> {
+        let written = |offer: &'_ Offer| (offer.span, offer.dependencies.clone());
+        self.lags.of_all(offers.iter().map(written))
     }
 
     fn refuse_all(&mut self, refusal: &Refusal) {
@@ -322,10 +329,7 @@ impl Room {
         if tried.unavailable.is_none() {
             let updates = tried.harmless.len() + tried.harmful.len();
             // Whoever did harm is put out below, and of those who have left nothing is kept.
-            let updates_tried = tried.harmless.iter();
-            let lags = self
-                .lags
-                .of_all(updates_tried.map(|offer| (offer.span, offer.dependencies.as_slice())));
+            let lags = self.lags_of(&tried.harmless);
             let sessions = tried.harmless.iter().map(|offer| &offer.session).zip(lags);
             let present = sessions.filter(|(session, _)| self.sessions.contains_key(*session));
             self.turns

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use document_types::limits::LAG_WINDOW_COUNT;
-use document_types::{CounterSpan, OpId, PeerId};
+use document_types::limits::{LAG_FRESH_COUNT_MAX, LAG_WINDOW_COUNT};
+use document_types::{CounterSpan, Frontiers, OpId, PeerId};
+
+/// Whether a writer who was so far behind had read what landed lately.
+pub(super) fn is_fresh(lag: u64) -> bool {
+    lag <= LAG_FRESH_COUNT_MAX
+}
 
 /// The updates that landed last, and what each writer had seen. Positions count all updates that ever
 /// landed.
@@ -33,14 +38,14 @@ impl Lags {
 
     /// For each of some updates, in their order, how many had landed that its writer had not seen; no more
     /// than are kept. Whoever goes on with his own has seen what he had seen before.
-    pub(super) fn of_all<'a>(
+    pub(super) fn of_all(
         &self,
-        updates: impl Iterator<Item = (CounterSpan, &'a [OpId])>,
+        updates: impl Iterator<Item = (CounterSpan, Frontiers)>,
     ) -> Vec<u64> {
         let mut least: BTreeMap<PeerId, u64> = BTreeMap::new();
         updates
             .map(|(span, dependencies)| {
-                let lag = self.of(span, dependencies);
+                let lag = self.of(span, &dependencies);
                 let least = least.entry(span.peer).or_insert(lag);
                 *least = lag.min(*least);
                 *least
@@ -109,8 +114,7 @@ mod tests {
         // It has read nothing since its last.
         assert_eq!(lags.of(span(2, 10), &[]), 1);
         assert_eq!(lags.of(span(3, 10), &[]), 30);
-        let named = [op(2, 9)];
-        let more = [(span(3, 10), named.as_slice()), (span(3, 11), &[])];
+        let more = [(span(3, 10), vec![op(2, 9)]), (span(3, 11), vec![])];
         assert_eq!(lags.of_all(more.into_iter()), [1, 1]);
     }
 

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use document_types::SessionId;
 use document_types::limits::{
-    LAG_FRESH_COUNT_MAX, STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE,
-    TRIAL_ALONE_TIME, TRIAL_CHEAP_PER_UPDATE_MAX, TRIAL_FRESH_PER_UPDATE_MAX, UPDATES_ALONE_MAX,
+    STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE, TRIAL_ALONE_TIME,
+    TRIAL_CHEAP_PER_UPDATE_MAX, TRIAL_FRESH_PER_UPDATE_MAX, UPDATES_ALONE_MAX,
 };
 use tokio::time::Instant;
 
+use super::lag::is_fresh;
 use crate::gate::Offer;
 
 /// Who flies.
@@ -144,7 +145,7 @@ impl Turns {
         self.cost = processor_time / updates;
         let cost = self.cost;
         for (session, lag) in sessions {
-            let cost_max = if lag <= LAG_FRESH_COUNT_MAX {
+            let cost_max = if is_fresh(lag) {
                 TRIAL_FRESH_PER_UPDATE_MAX
             } else {
                 TRIAL_CHEAP_PER_UPDATE_MAX
