@@ -41,6 +41,21 @@ pub(crate) fn check_partition(
     })
 }
 
+/// That a read may begin at `from` where there is what stands from `trim_point` to before `tail`.
+pub(crate) fn check_offset(
+    from: LogOffset,
+    trim_point: LogOffset,
+    tail: LogOffset,
+) -> Result<(), ReadError> {
+    if from < trim_point {
+        return Err(ReadError::Trimmed { trim_point });
+    }
+    if from > tail {
+        return Err(ReadError::BeyondTail { tail });
+    }
+    Ok(())
+}
+
 /// Counts an append that ends with this result.
 pub(crate) fn count_append(started: Instant, result: &Result<LogOffset, AppendError>) {
     let outcome = match result {

@@ -27,7 +27,7 @@ use rdkafka::topic_partition_list::Offset;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::edges::{check_append, check_partition, count_append};
+use crate::edges::{check_append, check_offset, check_partition, count_append};
 use crate::{AppendFuture, Cause, LogEntry, OpLog, ReadError, ReadLimit, TrimError, metric_names};
 use appender::Appender;
 use catch_up::{CatchUp, CatchUpError};
@@ -196,7 +196,7 @@ impl Shared {
         from: LogOffset,
     ) -> Result<(), ReadError> {
         self.ask(partition, move |shared, bounds| {
-            check_bounds(from, &bounds)?;
+            check_offset(from, bounds.trim_point, bounds.tail)?;
             shared
                 .tails
                 .found(partition, from, bounds.tail)
@@ -282,7 +282,7 @@ impl OpLog for KafkaOpLog {
                         // Either it was trimmed, or the log has lost what it had.
                         Err(CatchUpError::OutOfRange(cause)) => {
                             let bounds = self.bounds(partition).await?;
-                            check_bounds(from, &bounds)?;
+                            check_offset(from, bounds.trim_point, bounds.tail)?;
                             return Err(ReadError::Unavailable(cause));
                         }
                     }
@@ -339,17 +339,6 @@ struct NoBounds;
 
 fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> ReadError {
     ReadError::Unavailable(Arc::new(cause) as Cause)
-}
-
-fn check_bounds(from: LogOffset, bounds: &Bounds) -> Result<(), ReadError> {
-    let &Bounds { trim_point, tail } = bounds;
-    if from < trim_point {
-        return Err(ReadError::Trimmed { trim_point });
-    }
-    if from > tail {
-        return Err(ReadError::BeyondTail { tail });
-    }
-    Ok(())
 }
 
 /// Whether the error only says that brokers can't be reached now: the client goes on trying by itself.

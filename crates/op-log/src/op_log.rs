@@ -145,6 +145,19 @@ impl ReadLimit {
             || (entries_count < self.entries_max
                 && bytes.saturating_add(next_bytes) <= self.bytes_max)
     }
+
+    /// What one read gets of entries that are in memory.
+    pub(crate) fn first_of<'a>(self, entries: impl Iterator<Item = &'a LogEntry>) -> Vec<LogEntry> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for entry in entries {
+            if !self.admits(found.len(), bytes, entry.record.len()) {
+                break;
+            }
+            bytes += entry.record.len();
+            found.push(entry.clone());
+        }
+        found
+    }
 }
 
 impl Default for ReadLimit {

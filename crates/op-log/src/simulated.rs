@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::Random;
-use document_types::limits::LOG_RECORD_BYTES_MAX;
 use document_types::{DocumentId, LogOffset, LogPartition};
 use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::edges::check_append;
 use crate::{AppendError, AppendFuture, Cause, LogEntry, OpLog, ReadError, ReadLimit, TrimError};
 use faults::{Fate, SimulatedFault};
 pub use faults::{FaultChances, FaultCounts};
@@ -255,19 +255,10 @@ impl State {
         document: &DocumentId,
         record: Bytes,
     ) -> Result<Enqueued, AppendError> {
-        let partition_count = self.partition_count();
-        let Some(found) = self.partitions.get_mut(partition.0 as usize) else {
-            return Err(AppendError::NoSuchPartition {
-                partition,
-                partition_count,
-            });
-        };
+        check_append(partition, self.partition_count(), record.len())?;
+        let found = &mut self.partitions[partition.0 as usize];
         if found.check_alive(node).is_err() {
             return Err(AppendError::Closed);
-        }
-        if record.len() > LOG_RECORD_BYTES_MAX {
-            let (bytes, bytes_max) = (record.len(), LOG_RECORD_BYTES_MAX);
-            return Err(AppendError::TooLarge { bytes, bytes_max });
         }
         let fate = self.chances.draw_fate(&self.random);
         self.counts.count(fate);

@@ -6,6 +6,7 @@ use document_types::limits::{EMBEDDED_LOG_INDEX_POINT_BYTES, EMBEDDED_LOG_RECENT
 use document_types::{LogOffset, LogPartition};
 
 use super::format::{GroupHeader, GroupPlace, PartitionRange};
+use crate::edges::check_offset;
 use crate::{LogEntry, ReadError, ReadLimit};
 
 /// Stretches that one read visits on the disk at most; the next read goes on from there.
@@ -180,12 +181,7 @@ impl Index {
     ) -> Result<ReadPlan, ReadError> {
         let index = &self.partitions[partition.0 as usize];
         let PartitionRange { trim_point, tail } = index.range;
-        if from < trim_point {
-            return Err(ReadError::Trimmed { trim_point });
-        }
-        if from > tail {
-            return Err(ReadError::BeyondTail { tail });
-        }
+        check_offset(from, trim_point, tail)?;
         if from == tail {
             return Ok(ReadPlan::WaitAtTail);
         }
@@ -227,15 +223,7 @@ impl Index {
 impl PartitionIndex {
     fn recent_from(&self, from: LogOffset, limit: ReadLimit) -> Vec<LogEntry> {
         let start = self.recent.partition_point(|entry| entry.offset < from);
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        for entry in self.recent.range(start..) {
-            if !limit.admits(entries.len(), bytes, entry.record.len()) {
-                break;
-            }
-            bytes += entry.record.len();
-            entries.push(entry.clone());
-        }
-        entries
+        limit.first_of(self.recent.range(start..))
     }
 }
 

@@ -64,15 +64,7 @@ impl Recent {
     /// The entries from `from` on, up to `limit`.
     pub(super) fn read(&self, from: LogOffset, limit: ReadLimit) -> Vec<LogEntry> {
         let first = self.entries.partition_point(|entry| entry.offset < from);
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for entry in self.entries.range(first..) {
-            if !limit.admits(found.len(), bytes, entry.record.len()) {
-                break;
-            }
-            bytes += entry.record.len();
-            found.push(entry.clone());
-        }
-        found
+        limit.first_of(self.entries.range(first..))
     }
 }
 

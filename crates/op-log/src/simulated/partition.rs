@@ -7,6 +7,7 @@ use document_types::{DocumentId, LogOffset};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use crate::edges::check_offset;
 use crate::{LogEntry, ReadError, ReadLimit, TrimError};
 
 /// One partition: what is durable, and what will be.
@@ -127,25 +128,10 @@ impl Partition {
         from: LogOffset,
         limit: ReadLimit,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        let Some(skipped_count) = from.0.checked_sub(self.trim_point.0) else {
-            return Err(ReadError::Trimmed {
-                trim_point: self.trim_point,
-            });
-        };
-        if from > self.tail() {
-            return Err(ReadError::BeyondTail { tail: self.tail() });
-        }
+        check_offset(from, self.trim_point, self.tail())?;
+        let skipped_count = from.0.saturating_sub(self.trim_point.0);
         let skipped_count = usize::try_from(skipped_count).unwrap_or(usize::MAX);
-        let mut bytes = 0;
-        let mut entries = Vec::new();
-        for entry in self.entries.iter().skip(skipped_count) {
-            if !limit.admits(entries.len(), bytes, entry.record.len()) {
-                break;
-            }
-            bytes += entry.record.len();
-            entries.push(entry.clone());
-        }
-        Ok(entries)
+        Ok(limit.first_of(self.entries.iter().skip(skipped_count)))
     }
 
     pub(super) fn trim(&mut self, end: LogOffset) -> Result<(), TrimError> {
