@@ -269,7 +269,8 @@ fn stamps_grow_along_the_log() {
     let in_order = story()
         .acked_at(span(1, 0, 5), 7, [10, 10])
         .acked_at(span(2, 0, 5), 7, [11, 12])
-        .acked_at(span(1, 5, 10), 8, [13, 13])
+        // Begun in an earlier record.
+        .acked_at(span(1, 5, 10), 8, [9, 13])
         // Sent again after its ack was lost.
         .acked_at(span(2, 0, 5), 7, [11, 12]);
     assert_eq!(kinds(&in_order, &replicas), [""; 0]);
