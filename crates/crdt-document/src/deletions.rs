@@ -52,11 +52,13 @@ impl CrdtDocument {
                 let started = cpu_time();
                 let claims = claims(doc, inspected);
                 find_time = cpu_time().saturating_sub(started);
-                let taken = attach(doc);
-                for (container, claim) in claims {
-                    if !is_deleted(doc, &container) && claim.differs(taken.get(&container)) {
-                        return Err(CrdtError::ForeignDeletion);
-                    }
+                let mut seen = attach(doc);
+                let differs = claims.into_iter().any(|(container, claim)| {
+                    let seen = seen.remove(&container).unwrap_or_default();
+                    !is_deleted(doc, &container) && claim != seen
+                });
+                if differs {
+                    return Err(CrdtError::ForeignDeletion);
                 }
                 Ok(())
             })?
@@ -65,33 +67,18 @@ impl CrdtDocument {
     }
 }
 
-/// What some updates say that they did to one container.
-#[derive(Debug, Default)]
-struct Claim {
-    /// Where the named elements stood that the container held before.
+/// What some updates do to one container, as they say it or as it was seen.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Effect {
+    /// Where the elements stood that the container held before and that went.
     places: BTreeSet<usize>,
-    /// Elements that were inserted and not named.
+    /// Elements that came and stayed.
     inserted_count: usize,
-}
-
-/// What they did.
-#[derive(Debug, Default)]
-struct Taken {
-    places: BTreeSet<usize>,
-    inserted_count: usize,
-}
-
-impl Claim {
-    fn differs(&self, taken: Option<&Taken>) -> bool {
-        let nothing = Taken::default();
-        let taken = taken.unwrap_or(&nothing);
-        self.places != taken.places || self.inserted_count != taken.inserted_count
-    }
 }
 
 /// What the updates say, for each container that they delete from and that is there. The state of `doc`
 /// is the one before them.
-fn claims(doc: &LoroDoc, updates: &[InspectedUpdate]) -> HashMap<ContainerID, Claim> {
+fn claims(doc: &LoroDoc, updates: &[InspectedUpdate]) -> HashMap<ContainerID, Effect> {
     let mut written: HashMap<ContainerID, Written> = HashMap::new();
     for span in updates.iter().flat_map(|update| &update.spans) {
         for change in doc.export_json_in_id_span(to_engine_span(span.span)) {
@@ -146,8 +133,8 @@ impl Written {
     }
 
     /// `known` is what `elements` are the state of.
-    fn claim(self, mut elements: Elements<'_>, known: &VersionVector) -> Claim {
-        let mut claim = Claim::default();
+    fn claim(self, mut elements: Elements<'_>, known: &VersionVector) -> Effect {
+        let mut claim = Effect::default();
         let mut named_new = BTreeSet::new();
         for (named, place) in self.deletions {
             let mut next = place;
@@ -232,9 +219,9 @@ fn is_deleted(doc: &LoroDoc, id: &ContainerID) -> bool {
 }
 
 /// Brings the state up to date, and says what that did to texts and lists.
-fn attach(doc: &LoroDoc) -> HashMap<ContainerID, Taken> {
-    let taken = Arc::new(Mutex::new(HashMap::new()));
-    let noted = taken.clone();
+fn attach(doc: &LoroDoc) -> HashMap<ContainerID, Effect> {
+    let seen = Arc::new(Mutex::new(HashMap::new()));
+    let noted = seen.clone();
     let subscription = doc.subscribe_root(Arc::new(move |event| {
         note(
             event,
@@ -243,12 +230,12 @@ fn attach(doc: &LoroDoc) -> HashMap<ContainerID, Taken> {
     }));
     doc.checkout_to_latest();
     drop(subscription);
-    std::mem::take(&mut taken.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn note(event: DiffEvent<'_>, taken: &mut HashMap<ContainerID, Taken>) {
+fn note(event: DiffEvent<'_>, seen: &mut HashMap<ContainerID, Effect>) {
     for diff in event.events {
-        let taken = taken.entry(diff.target.clone()).or_default();
+        let effect = seen.entry(diff.target.clone()).or_default();
         let mut place = 0;
         match diff.diff {
             Diff::Text(delta) => {
@@ -256,10 +243,10 @@ fn note(event: DiffEvent<'_>, taken: &mut HashMap<ContainerID, Taken>) {
                     match step {
                         TextDelta::Retain { retain, .. } => place += retain,
                         TextDelta::Insert { insert, .. } => {
-                            taken.inserted_count += insert.chars().count();
+                            effect.inserted_count += insert.chars().count();
                         }
                         TextDelta::Delete { delete } => {
-                            taken.places.extend(place..place + delete);
+                            effect.places.extend(place..place + delete);
                             place += delete;
                         }
                     }
@@ -270,10 +257,10 @@ fn note(event: DiffEvent<'_>, taken: &mut HashMap<ContainerID, Taken>) {
                     match step {
                         ListDiffItem::Retain { retain } => place += retain,
                         ListDiffItem::Insert { insert, .. } => {
-                            taken.inserted_count += insert.len();
+                            effect.inserted_count += insert.len();
                         }
                         ListDiffItem::Delete { delete } => {
-                            taken.places.extend(place..place + delete);
+                            effect.places.extend(place..place + delete);
                             place += delete;
                         }
                     }

@@ -9,7 +9,7 @@ use loro::{
     ContainerID, ContainerType, JsonChange, JsonMovableListOp, JsonOpContent, LoroDoc, LoroMap,
     LoroMovableList, LoroTree, TreeParentId,
 };
-use support::{Editors, updates_since};
+use support::{Editors, forged, load};
 
 const NOW_MS: u64 = 4_000_000_000_000;
 const ROOT: TreeParentId = TreeParentId::Root;
@@ -43,38 +43,12 @@ fn ground() -> (Vec<u8>, VersionVector) {
     (snapshot, version)
 }
 
-fn load(snapshot: &[u8], peer: u64) -> CrdtDocument {
-    CrdtDocument::from_snapshot(snapshot, PeerId(peer)).unwrap()
-}
-
 /// Imports an update that passes inspection, and checks what it names.
 fn take(document: &CrdtDocument, update: &[u8]) -> Result<(), CrdtError> {
     let inspected = inspect(update, NOW_MS).unwrap();
     assert_eq!(inspected.missing(&document.version().unwrap()), None);
     assert!(document.import(update)?.pending.is_empty());
     document.check_targets(&inspected)
-}
-
-/// What `edit` writes on top of the snapshot, as `forge` makes it say. It is forged in a document
-/// without a state, since one with a state may panic.
-fn forged(
-    snapshot: &[u8],
-    edit: impl FnOnce(&LoroDoc),
-    forge: impl FnOnce(&mut Vec<JsonChange>),
-) -> Vec<u8> {
-    let writer = load(snapshot, 2);
-    let known = writer.engine().oplog_vv();
-    edit(writer.engine());
-    writer.commit().unwrap();
-    let end = writer.engine().oplog_vv();
-    let mut json = writer
-        .engine()
-        .export_json_updates_without_peer_compression(&known, &end);
-    forge(&mut json.changes);
-    let scratch = load(snapshot, 3);
-    scratch.detach().unwrap();
-    scratch.engine().import_json_updates(json).unwrap();
-    updates_since(scratch.engine(), &known)
 }
 
 /// Moves all operations of a kind to another root of that kind.

@@ -116,14 +116,18 @@ async fn documents_that_share_a_worker_do_not_get_into_each_other_s_way() {
     tokio::join!(sift("doc_1"), sift("doc_2"), sift("doc_3"), forget);
 }
 
-#[tokio::test]
-async fn a_document_that_takes_too_much_memory_is_too_large_and_nobody_is_to_blame() {
-    let settings = PoolSettings {
+/// Little memory, and time enough to use it up.
+fn little_memory() -> PoolSettings {
+    PoolSettings {
         memory_bytes_max: 96 * 1024 * 1024,
         cpu_per_update_max: Duration::from_secs(30),
         ..settings()
-    };
-    let pool = pool(settings).await;
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_takes_too_much_memory_is_too_large_and_nobody_is_to_blame() {
+    let pool = pool(little_memory()).await;
     let author = Author::new(1);
     let bomb = takes_much_memory(&author);
     let other = Author::new(2).types("meanwhile");
@@ -222,12 +226,7 @@ async fn a_worker_that_does_not_come_back_is_killed() {
 
 #[tokio::test]
 async fn an_update_that_takes_too_much_memory_ends_a_worker_and_nothing_else() {
-    let settings = PoolSettings {
-        memory_bytes_max: 96 * 1024 * 1024,
-        cpu_per_update_max: Duration::from_secs(30),
-        ..settings()
-    };
-    let pool = pool(settings).await;
+    let pool = pool(little_memory()).await;
     let author = Author::new(1);
     let bomb = takes_much_memory(&author);
     let other = Author::new(2).types("meanwhile");

@@ -17,6 +17,7 @@ pub(crate) struct Trial {
     pub(crate) version: VersionVector,
     /// Whether more is to be tried than what every client does at once.
     pub(crate) thorough: bool,
+    /// Whether the writers had just read the document, so that their updates may take longer.
     pub(crate) patient: bool,
     /// Whether anything in the document was ever styled.
     pub(crate) styled: bool,

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)] // A helper that fails fails its test.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+use crdt_document::CrdtDocument;
+use document_types::PeerId;
 use loro::{
-    ExpandType, LoroCounter, LoroDoc, LoroList, LoroMap, LoroMovableList, LoroText, LoroTree,
-    LoroValue, StyleConfig, StyleConfigMap, TreeParentId, VersionVector,
+    ExpandType, JsonChange, LoroCounter, LoroDoc, LoroList, LoroMap, LoroMovableList, LoroText,
+    LoroTree, LoroValue, StyleConfig, StyleConfigMap, TreeParentId, VersionVector,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -81,6 +83,33 @@ impl Editors {
 
 pub fn updates_since(doc: &LoroDoc, known: &VersionVector) -> Vec<u8> {
     doc.export(loro::ExportMode::updates(known)).unwrap()
+}
+
+/// The document that the snapshot holds, writing as `peer`.
+pub fn load(snapshot: &[u8], peer: u64) -> CrdtDocument {
+    CrdtDocument::from_snapshot(snapshot, PeerId(peer)).unwrap()
+}
+
+/// What `edit` writes on top of the snapshot, as `forge` makes it say. It is forged in a document
+/// without a state, since one with a state may panic.
+pub fn forged(
+    snapshot: &[u8],
+    edit: impl FnOnce(&LoroDoc),
+    forge: impl FnOnce(&mut Vec<JsonChange>),
+) -> Vec<u8> {
+    let writer = load(snapshot, 2);
+    let known = writer.engine().oplog_vv();
+    edit(writer.engine());
+    writer.commit().unwrap();
+    let end = writer.engine().oplog_vv();
+    let mut json = writer
+        .engine()
+        .export_json_updates_without_peer_compression(&known, &end);
+    forge(&mut json.changes);
+    let scratch = load(snapshot, 3);
+    scratch.detach().unwrap();
+    scratch.engine().import_json_updates(json).unwrap();
+    updates_since(scratch.engine(), &known)
 }
 
 const WORDS: [&str; 6] = ["a", "be", "naïve ", "日本語", "👩‍👩‍👧 ", "lorem ipsum dolor "];
