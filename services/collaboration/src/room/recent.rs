@@ -59,8 +59,11 @@ impl Recent {
         version.includes(&self.base)
     }
 
-    /// Whether that costs someone who knows `version` little: no more than what a fold leaves behind
-    /// a snapshot. Importing many updates costs much more than a snapshot with them in it.
+    /// Whether someone who knows `version` had better be brought up to date from the window than by a
+    /// snapshot. Importing many updates costs much more than a snapshot with them in it, so a newcomer
+    /// is fed no more of them than what a fold leaves behind a snapshot. Whoever holds some of the
+    /// document imports a snapshot as one long update and can do nothing else meanwhile; a large
+    /// paste comes as frames, between which they go on.
     pub(crate) fn is_short_for(&self, version: &VersionVector) -> bool {
         let (mut count, mut bytes) = (0_u64, 0_u64);
         for update in &self.updates {
@@ -69,7 +72,7 @@ impl Recent {
                 bytes += update.bytes.len() as u64;
             }
         }
-        count <= FOLD_UPDATES_MAX && bytes <= FOLD_TAIL_BYTES_MAX
+        count <= FOLD_UPDATES_MAX && (bytes <= FOLD_TAIL_BYTES_MAX || !version.is_empty())
     }
 
     /// Takes an update in, and drops the oldest beyond the window's bound.
@@ -139,7 +142,7 @@ mod tests {
             inserted_text_bytes: text_bytes,
             session: SessionId::parse(session).unwrap(),
             tried_here: false,
-            bytes: Bytes::from(vec![u8::try_from(counter).unwrap(); text_bytes]),
+            bytes: Bytes::from(vec![0; text_bytes]),
         }
     }
 
@@ -198,8 +201,15 @@ mod tests {
         }
         let newcomer = VersionVector::new();
         let close: VersionVector = [(PeerId(1), 1)].into_iter().collect();
+        let holder: VersionVector = [(PeerId(2), 1)].into_iter().collect();
         assert!(recent.continues(&newcomer) && !recent.is_short_for(&newcomer));
-        assert!(recent.is_short_for(&close));
+        assert!(recent.is_short_for(&close) && recent.is_short_for(&holder));
+
+        let many = u32::try_from(FOLD_UPDATES_MAX).unwrap();
+        for counter in 3..=many {
+            recent.push(update(1, counter, 1, "writer"));
+        }
+        assert!(!recent.is_short_for(&holder));
     }
 
     #[test]
