@@ -151,7 +151,7 @@ pub const STANDING_TOGETHER_MIN: u32 = 8;
 /// How many more of them count.
 pub const STANDING_MAX: u32 = 2 * STANDING_TOGETHER_MIN;
 /// Of a room's time, one part in so many may be spent on trying what one session flies alone.
-pub const TRIAL_ALONE_SHARE: u32 = 10;
+pub const TRIAL_ALONE_SHARE: u32 = 20;
 /// For how long a session saves up the time that was not spent so.
 pub const TRIAL_ALONE_BURST: Duration = Duration::from_secs(1);
 /// Updates that may wait at the gate for their dependencies, in one room.
@@ -193,6 +193,8 @@ pub const ROOMS_COUNT_MAX: usize = 10_000;
 
 /// Typists within [`PULSE_WINDOW`] from which a room beats.
 pub const PULSE_TYPISTS_ON: usize = 4;
+/// The same while what people type is dear to import.
+pub const PULSE_TYPISTS_ON_DEAR: usize = 2;
 /// Typists at or below which a room stops beating after [`PULSE_OFF_AFTER`].
 pub const PULSE_TYPISTS_OFF: usize = 2;
 /// The window in which a writer counts as typing.

@@ -8,6 +8,7 @@
 
 mod clearing;
 mod dry_run;
+mod fair_queue;
 mod in_process;
 mod job;
 mod meter;

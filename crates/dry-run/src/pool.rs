@@ -7,6 +7,7 @@ use document_types::{DocumentId, partition_of};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::dry_run::{ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, Tried};
+use crate::fair_queue::FairQueue;
 use crate::job::{Report, Task, WorkerLimits};
 use crate::sift::{Bench, BenchError, clear, sift};
 use crate::worker_process::{WorkerCommand, WorkerError, WorkerProcess};
@@ -52,7 +53,9 @@ pub struct WorkerPool {
 /// A worker's place in the pool.
 #[derive(Default)]
 struct Slot {
-    /// Taken out while it works, so that a request which is dropped half-way takes it along.
+    queue: FairQueue,
+    /// Taken out while it works, so that a request which is dropped half-way takes it along. Only whoever
+    /// has the turn asks for it.
     worker: Mutex<Option<WorkerProcess>>,
     /// 0 if none runs.
     process_id: AtomicU32,
@@ -134,6 +137,7 @@ impl DryRun for WorkerPool {
 
     async fn forget(&self, document: &DocumentId) {
         let slot = self.slot(document);
+        let _turn = slot.queue.turn(document).await;
         let mut place = slot.worker.lock().await;
         if let Some(mut worker) = place.take()
             && worker.forget(document.clone()).await.is_ok()
@@ -143,8 +147,8 @@ impl DryRun for WorkerPool {
     }
 }
 
-/// A request's access to its worker, which it holds for one task at a time: whoever else waits for the
-/// worker waits for one task at most.
+/// A request's access to its worker, which it holds for one task at a time, in turn with the other
+/// documents.
 ///
 /// What others do in between harms nothing. A task that brings a base needs nothing that was there
 /// before it. One that does not is answered that it needs a base, should its replica have been
@@ -158,6 +162,7 @@ struct Seat<'a> {
 #[async_trait]
 impl Bench for Seat<'_> {
     async fn run(&mut self, task: &Task) -> Result<Report, BenchError> {
+        let _turn = self.slot.queue.turn(task.document()).await;
         let mut place = self.slot.worker.lock().await;
         let mut worker = match place.take() {
             Some(worker) => worker,

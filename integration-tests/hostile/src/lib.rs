@@ -8,6 +8,7 @@ mod attacker;
 mod campaign;
 mod edits;
 mod ground;
+mod machines;
 mod memory;
 mod metrics;
 mod mutant;
@@ -19,6 +20,7 @@ mod typist;
 
 pub use attacker::{Attacker, Target};
 pub use campaign::Campaign;
+pub use machines::Machines;
 pub use memory::{Memory, MemoryWatch};
 pub use metrics::fetch_metrics;
 pub use observer::Observer;

@@ -14,8 +14,8 @@ use collabedit_sdk::{Client, Document, DocumentId, Options, PeerId, VersionVecto
 use crdt_document::quiet_guarded_panics;
 use document_types::{CounterSpan, DeviceId};
 use hostile::{
-    Attacker, Campaign, Delays, Memory, MemoryWatch, Observer, ServerProcess, Tally, Target,
-    Typist, fetch_metrics, read_document,
+    Attacker, Campaign, Delays, Machines, Memory, MemoryWatch, Observer, ServerProcess, Tally,
+    Target, Typist, fetch_metrics, read_document,
 };
 use service_runtime::telemetry::{self, LogFormat};
 use tokio::sync::watch;
@@ -83,6 +83,7 @@ async fn mutants_harm_nobody_who_types() -> anyhow::Result<()> {
 
     let began = Instant::now();
     let tally = Tally::new(began);
+    let machines = Machines::new()?;
     let mut attacking = JoinSet::new();
     for number in 0..campaign.attackers {
         let attacker = Attacker {
@@ -96,7 +97,8 @@ async fn mutants_harm_nobody_who_types() -> anyhow::Result<()> {
             tally: tally.clone(),
         };
         let rest = u64::from(number < campaign.updates % campaign.attackers);
-        attacking.spawn(attacker.run(campaign.updates / campaign.attackers + rest));
+        let attack = attacker.run(campaign.updates / campaign.attackers + rest);
+        attacking.spawn_on(attack, machines.handle()?);
     }
     let mut attacked = Vec::new();
     while !attacking.is_empty() {

@@ -275,8 +275,10 @@ impl Room {
                 if let Some(traceparent) = submission.traceparent {
                     self.traceparent = traceparent;
                 }
-                self.pulse.typed(session, Instant::now());
-                self.settle_pulse();
+                if self.hears_pulse(session) {
+                    self.pulse.typed(session, Instant::now());
+                    self.settle_pulse();
+                }
                 if let Some(batch) = self.batches.get_mut(&key) {
                     batch.open = offers.len();
                 }

@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 
 use admission::Verdict;
 use document_types::limits::{
-    TRIAL_PAUSE, WAITING_UPDATES_BYTES_MAX, WAITING_UPDATES_COUNT_MAX, WAITING_UPDATES_TIME_MAX,
+    TRIAL_CHEAP_PER_UPDATE_MAX, TRIAL_PAUSE, WAITING_UPDATES_BYTES_MAX, WAITING_UPDATES_COUNT_MAX,
+    WAITING_UPDATES_TIME_MAX,
 };
 use document_types::record::{Body, Document, OpRecord};
 use document_types::{ErrorCode, HlcTimestamp};
@@ -312,6 +313,21 @@ impl Room {
         self.count_queue();
     }
 
+    /// If what was written a moment ago is dear to import, for everybody and not for the dry run alone,
+    /// then those who type had better do it on a beat.
+    fn heed_cost(&mut self, tried: &Tried, now: Instant) {
+        let updates = u32::try_from(tried.harmless.len()).unwrap_or(u32::MAX);
+        if tried.harmful.is_empty()
+            && tried.processor_time > TRIAL_CHEAP_PER_UPDATE_MAX * updates
+            && self
+                .lags_of(&tried.harmless)
+                .iter()
+                .all(|lag| is_fresh(*lag))
+        {
+            self.pulse.was_dear(now);
+        }
+    }
+
     async fn take_tried(&mut self, tried: Tried) {
         self.flight = Flight::None;
         if tried.needs_base {
@@ -328,6 +344,7 @@ impl Room {
         );
         if tried.unavailable.is_none() {
             let updates = tried.harmless.len() + tried.harmful.len();
+            self.heed_cost(&tried, now);
             // Whoever did harm is put out below, and of those who have left nothing is kept.
             let lags = self.lags_of(&tried.harmless);
             let sessions = tried.harmless.iter().map(|offer| &offer.session).zip(lags);

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::Room;
 use super::flight::Landed;
 use super::recent::RecentUpdate;
-use super::sessions::Session;
 use crate::node::LookError;
 use crate::partition_tail::{TailError, TailRecord};
 
@@ -100,8 +99,7 @@ impl Room {
         self.admission.admit(update);
         self.lags.landed(update.span, &update.dependencies);
         self.styled |= update.kinds.contains(&OperationKind::Style);
-        let sender = self.sessions.get(&update.stamp.session);
-        if sender.is_some_and(Session::hears_pulse)
+        if self.hears_pulse(&update.stamp.session)
             && let Some(pace) = self.pulse.pace()
         {
             pace.landed(update.span.peer, &update.dependencies, Instant::now());

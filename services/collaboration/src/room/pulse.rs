@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use document_types::SessionId;
-use document_types::limits::{PULSE_OFF_AFTER, PULSE_TYPISTS_OFF, PULSE_TYPISTS_ON, PULSE_WINDOW};
+use document_types::limits::{
+    PULSE_OFF_AFTER, PULSE_TYPISTS_OFF, PULSE_TYPISTS_ON, PULSE_TYPISTS_ON_DEAR, PULSE_WINDOW,
+};
 use tokio::time::Instant;
 
 use super::pace::Pace;
@@ -21,6 +23,8 @@ pub(crate) struct Pulse {
     pace: Option<Pace>,
     /// Since when there have been few typists.
     few_since: Option<Instant>,
+    /// Until when importing what people type counts as dear.
+    dear_until: Option<Instant>,
 }
 
 /// One beat: its number and length, from the wall clock, so that all rooms of a document cut their
@@ -40,6 +44,14 @@ impl Pulse {
     /// A session left.
     pub(crate) fn left(&mut self, session: &SessionId) {
         self.typed_at.remove(session);
+    }
+
+    /// Importing what somebody wrote who had just read the document was dear.
+    ///
+    /// The version that every writer had seen lies far back then: next to an update that was written
+    /// long ago, two who type freely seldom make another.
+    pub(crate) fn was_dear(&mut self, now: Instant) {
+        self.dear_until = Some(now + PULSE_OFF_AFTER);
     }
 
     /// Whether a session typed lately, and so takes part in the beat.
@@ -67,7 +79,13 @@ impl Pulse {
         self.typed_at
             .retain(|_, at| now.duration_since(*at) < PULSE_WINDOW);
         let typists = self.typed_at.len();
-        if typists <= PULSE_TYPISTS_OFF {
+        let is_dear = self.dear_until.is_some_and(|until| now < until);
+        let (on, off) = if is_dear {
+            (PULSE_TYPISTS_ON_DEAR, PULSE_TYPISTS_ON_DEAR - 1)
+        } else {
+            (PULSE_TYPISTS_ON, PULSE_TYPISTS_OFF)
+        };
+        if typists <= off {
             self.few_since.get_or_insert(now);
         } else {
             self.few_since = None;
@@ -76,7 +94,7 @@ impl Pulse {
             && self
                 .few_since
                 .is_none_or(|since| now.duration_since(since) < PULSE_OFF_AFTER);
-        let beats = typists >= PULSE_TYPISTS_ON || stays;
+        let beats = typists >= on || stays;
         match &mut self.pace {
             Some(pace) if beats => pace.settle(typists, now),
             None if beats => {
@@ -141,6 +159,27 @@ mod tests {
         type_all(&mut pulse, 2, few + PULSE_WINDOW);
         assert!(pulse.beat().is_some());
         type_all(&mut pulse, 2, few + PULSE_WINDOW + PULSE_OFF_AFTER);
+        assert_eq!(pulse.beat(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_beat_while_what_they_type_is_dear_to_import() {
+        let (mut pulse, start) = (Pulse::default(), Instant::now());
+        type_all(&mut pulse, 2, start);
+        assert_eq!(pulse.beat(), None);
+        pulse.was_dear(start);
+        pulse.settle(start);
+        assert!(pulse.beat().is_some());
+        let cheap = start + PULSE_OFF_AFTER;
+        type_all(&mut pulse, 2, cheap - Duration::from_millis(1));
+        type_all(&mut pulse, 2, cheap);
+        assert!(pulse.beat().is_some());
+        type_all(&mut pulse, 2, cheap + PULSE_OFF_AFTER);
+        assert_eq!(pulse.beat(), None);
+        // Whoever types alone is never concurrent.
+        type_all(&mut pulse, 0, cheap + PULSE_OFF_AFTER + PULSE_WINDOW);
+        pulse.was_dear(cheap + PULSE_OFF_AFTER + PULSE_WINDOW);
+        type_all(&mut pulse, 1, cheap + PULSE_OFF_AFTER + PULSE_WINDOW);
         assert_eq!(pulse.beat(), None);
     }
 

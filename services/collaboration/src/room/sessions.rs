@@ -93,6 +93,11 @@ impl Room {
         }
     }
 
+    /// Whether a session is here and takes part in the pulse.
+    pub(super) fn hears_pulse(&self, id: &SessionId) -> bool {
+        self.sessions.get(id).is_some_and(Session::hears_pulse)
+    }
+
     /// Whether a session is in the room, in the stay that a request of it belongs to.
     pub(super) fn is_here(&self, id: &SessionId, stay: u64) -> bool {
         self.sessions

@@ -306,7 +306,7 @@ mod tests {
         fly(&mut turns, &[3], DEAR / 3);
         let next = turns.next(&queue(&[2, 3]), false, Instant::now());
         assert_eq!(next, [Turn::Alone(session(3))]);
-        tokio::time::advance(DEAR * 4).await;
+        tokio::time::advance(DEAR * TRIAL_ALONE_SHARE - TRIAL_ALONE_BURST).await;
         let next = turns.next(&queue(&[2, 3]), false, Instant::now());
         assert_eq!(next, [3, 2].map(|name| Turn::Alone(session(name))));
         // Next to an update that hangs in the past everybody's are dear, so those who fly together
