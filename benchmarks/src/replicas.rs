@@ -57,19 +57,19 @@ impl Drop for Reported {
     }
 }
 
-/// Connects `count` clients, each a full replica of `document` on a connection of its own, and sends
-/// what they see to `samples`.
+/// Connects `count` clients, each a full replica of `document` on a connection of its own, to the servers
+/// in turn, and sends what they see to `samples`.
 ///
 /// # Errors
 /// If one of them can't connect or catch up.
 pub async fn connect_all(
-    url: &str,
+    urls: &[String],
     document: &DocumentId,
     count: usize,
     samples: &mpsc::Sender<Sample>,
 ) -> anyhow::Result<Vec<Reported>> {
     let mut replicas = Vec::new();
-    for replica in 0..count {
+    for (replica, url) in (0..count).zip(urls.iter().cycle()) {
         let client = Client::connect(Options::new(url))?;
         let opened = Arc::new(client.open(document)?);
         opened.wait_caught_up().await?;

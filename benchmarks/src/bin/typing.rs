@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 /// Measures people typing in one document of a running server.
 #[derive(Parser)]
 struct Arguments {
-    /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:8787")]
-    url: String,
+    /// The server; of several nodes, which share a log, each gets its part of the replicas in turn.
+    #[arg(long, default_value = "http://127.0.0.1:8787", value_delimiter = ',')]
+    url: Vec<String>,
     /// The document; a new one each time, unless the figures shall include a long history.
     #[arg(long)]
     document: Option<String>,
@@ -60,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
     drop(samples);
     let mut absentee = match arguments.paste_bytes {
         0 => None,
-        _ => Some(Absentee::connect(&arguments.url, &document).await?),
+        _ => Some(Absentee::connect(&arguments.url[0], &document).await?),
     };
     let started = Instant::now();
     let counting = tokio::spawn(count_samples(received, count, started));

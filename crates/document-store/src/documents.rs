@@ -8,6 +8,7 @@ mod frontiers;
 mod history_bytes;
 mod listing;
 mod load;
+mod log;
 mod nodes;
 mod parts;
 mod positions;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use clock::Random;
 use document_types::record::RecordError;
-use document_types::{DocumentId, IdError};
+use document_types::{DocumentId, IdError, RegionId};
 use prost::Message;
 
 use crate::keyspace::{self, Key, NotAKey};
@@ -70,6 +71,19 @@ pub enum StoreError {
         found: u64,
         /// The newest version known here.
         known: u64,
+    },
+    /// The store has merged another log of the region, whose offsets mean nothing in this one.
+    #[error(
+        "the store holds what the log {bound} of region {region} says, and was given the log {found}: \
+         give it the log that it had, or an empty directory"
+    )]
+    OtherLog {
+        /// Whose log.
+        region: RegionId,
+        /// The log that the store knows.
+        bound: String,
+        /// The one it was given.
+        found: String,
     },
 }
 

@@ -94,6 +94,10 @@ pub enum Key {
     /// `("document", document, "archive", sequence)` →
     /// [`ArchivedSegment`](crate::values::ArchivedSegment)
     Archive(DocumentId, UpdateSequence),
+    /// Which log a region's records come from. Written before the first of them is merged, and never
+    /// changed.
+    /// `("log", region)` → [`Log`](crate::values::Log)
+    Log(RegionId),
     /// The record up to which everything of a source is in its document's state or pending. Only
     /// grows; written after those commits, never before.
     /// `("merged", region, partition)` → [`Offset`](crate::values::Offset)
@@ -111,6 +115,7 @@ pub struct NotAKey(#[source] PackError);
 const FORMAT: &str = "format";
 const DOCUMENTS: &str = "documents";
 const DOCUMENT: &str = "document";
+const LOG: &str = "log";
 const MERGED: &str = "merged";
 const NODE: &str = "node";
 
@@ -176,6 +181,7 @@ impl Key {
             Self::Archive(document, sequence) => {
                 pack(&(DOCUMENT, document.as_str(), ARCHIVE, sequence.0))
             }
+            Self::Log(region) => pack(&(LOG, region.as_str())),
             Self::Merged(source) => pack(&(MERGED, source.region.as_str(), source.partition.0)),
             Self::Node(node) => pack(&(NODE, node.0)),
         }
@@ -200,6 +206,10 @@ impl Key {
             DOCUMENT => {
                 let (document, word, Rest(rest)): (Cow<'_, str>, Cow<'_, str>, _) = unpack(rest)?;
                 Self::unpack_document(document_id(&document)?, &word, rest)
+            }
+            LOG => {
+                let (region,): (Cow<'_, str>,) = unpack(rest)?;
+                Ok(Self::Log(region_id(&region)?))
             }
             MERGED => {
                 let (region, partition): (Cow<'_, str>, u32) = unpack(rest)?;
@@ -412,11 +422,13 @@ fn document_id(text: &str) -> PackResult<DocumentId> {
     DocumentId::parse(text).map_err(|error| PackError::Message(error.to_string().into()))
 }
 
+fn region_id(text: &str) -> PackResult<RegionId> {
+    RegionId::parse(text).map_err(|error| PackError::Message(error.to_string().into()))
+}
+
 fn source(region: &str, partition: u32) -> PackResult<LogSource> {
-    let region =
-        RegionId::parse(region).map_err(|error| PackError::Message(error.to_string().into()))?;
     Ok(LogSource {
-        region,
+        region: region_id(region)?,
         partition: LogPartition(partition),
     })
 }

@@ -272,6 +272,17 @@ pub struct ArchivedSegment {
     pub sequence_last: u64,
 }
 
+/// A log, as whoever has offsets in it has to know it again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Log {
+    /// What tells it from all others.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// How many partitions it has: a document's partition follows from it.
+    #[prost(uint32, tag = "2")]
+    pub partition_count: u32,
+}
+
 /// A node's life.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Node {

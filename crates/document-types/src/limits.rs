@@ -213,6 +213,13 @@ pub const PULSE_BEAT_FAST_MIN: Duration = Duration::from_millis(40);
 pub const PULSE_BEAT_SLOW_MIN: Duration = Duration::from_millis(60);
 /// The longest beat that a slow way into the log leads to. Text is seen two beats late at worst.
 pub const PULSE_BEAT_MAX: Duration = Duration::from_millis(250);
+/// The beat to begin with where people type in several rooms of a document. Such beats are halved and
+/// doubled only, so that the rooms' frames are cut together whatever each has come to,
+pub const PULSE_BEAT_SHARED: Duration = Duration::from_millis(120);
+/// down to this
+pub const PULSE_BEAT_SHARED_MIN: Duration = Duration::from_millis(60);
+/// and up to this.
+pub const PULSE_BEAT_SHARED_MAX: Duration = Duration::from_millis(480);
 /// How long a room watches the way into the log before it makes the beat longer or shorter.
 pub const PULSE_WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// Updates without which a room has not seen enough of that way.
@@ -393,6 +400,8 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
 // --- Kafka ------------------------------------------------------------------------------------
 
+/// Bytes of a log's id.
+pub const LOG_ID_BYTES_MAX: usize = 512;
 /// The largest record the log accepts.
 pub const LOG_RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// The largest record with its document's name and the batch around it, in bytes: what the topic's
@@ -442,6 +451,18 @@ pub const KAFKA_CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the client's own figures become metrics.
 pub const KAFKA_STATISTICS_INTERVAL: Duration = Duration::from_secs(5);
 
+// --- FoundationDB -----------------------------------------------------------------------------
+
+/// What all keys of a store may begin with, so that several stores can share a cluster. FoundationDB
+/// takes as much beside a key of [`KEY_BYTES_MAX`], for the prefixes of its tenants.
+pub const FOUNDATIONDB_PREFIX_BYTES_MAX: usize = 8;
+/// How long the client tries to have a transaction answered, from its beginning; by itself it would try
+/// for ever. Longer than [`TRANSACTION_TIME_MAX`], at which a cluster that answers refuses by itself.
+pub const FOUNDATIONDB_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(6);
+/// Bytes of keys and values at which a page of a range ends. Above [`VALUE_BYTES_MAX`], so that chunks
+/// of snapshots don't come one by one.
+pub const FOUNDATIONDB_PAGE_BYTES: usize = 1024 * 1024;
+
 // --- The embedded log -------------------------------------------------------------------------
 
 /// Partitions that an embedded log may have; each segment's header holds 16 bytes for every one.
@@ -466,6 +487,31 @@ pub const EMBEDDED_LOG_RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const EMBEDDED_LOG_DISK_READS_MAX: usize = 4;
 /// Unsynced bytes of a file that a faulty disk keeps in memory; tests only.
 pub const FAULTY_DISK_UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+// --- Blobs ------------------------------------------------------------------------------------
+
+/// One blob: room for the largest snapshot, or a segment of the log, with what is around it.
+pub const BLOB_BYTES_MAX: usize = 2 * SNAPSHOT_BYTES_MAX;
+/// Bytes of a blob that are read at once.
+pub const BLOB_PIECE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Operations of one blob store that are at work at once; more wait for their turn.
+pub const BLOB_OPERATIONS_MAX: usize = 8;
+/// The same in a directory, where those that were given up stay at work until the disk answers.
+pub const BLOB_DISK_OPERATIONS_MAX: usize = 4;
+/// How long storing or reading a blob, or a piece of it, may take, with its turn and all attempts.
+pub const BLOB_OPERATION_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long connecting to an object store may take.
+pub const BLOB_CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long one request to an object store may take: the largest blob at 5 MB a second.
+pub const BLOB_REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Times a request to an object store is sent again.
+pub const BLOB_RETRIES_MAX: usize = 3;
+/// The first pause before that; each next one is about twice as long,
+pub const BLOB_RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// up to this.
+pub const BLOB_RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long after its first attempt a request is still sent again.
+pub const BLOB_RETRY_TIME_MAX: Duration = Duration::from_secs(20);
 
 // --- Clients ----------------------------------------------------------------------------------
 
@@ -526,10 +572,14 @@ const _: () = assert!(UPDATE_BYTES_MAX as u64 / FRAGMENTS_PER_BATCH_MAX <= 4096)
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX < LOG_RECORD_BYTES_MAX);
 const _: () = assert!(MERGE_TRANSACTION_BYTES_MAX < TRANSACTION_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX < VALUE_BYTES_MAX);
+const _: () =
+    assert!(FOUNDATIONDB_TRANSACTION_TIME_MAX.as_millis() > TRANSACTION_TIME_MAX.as_millis());
+const _: () = assert!(FOUNDATIONDB_PAGE_BYTES > VALUE_BYTES_MAX);
 const _: () = assert!(INSERTED_TEXT_PER_IMPORT_BYTES_MAX < UPDATE_BYTES_MAX);
 const _: () = assert!(LOG_RECORD_BYTES_MAX + 1024 < EMBEDDED_LOG_GROUP_BYTES_MAX);
 const _: () =
     assert!(LOG_RECORD_BYTES_MAX + DOCUMENT_ID_BYTES_MAX + 1024 < KAFKA_MESSAGE_BYTES_MAX);
 const _: () = assert!(KAFKA_MESSAGE_BYTES_MAX < KAFKA_FETCH_QUEUE_BYTES_MAX);
 const _: () = assert!(EMBEDDED_LOG_GROUP_BYTES_MAX < EMBEDDED_LOG_QUEUE_BYTES_MAX);
+const _: () = assert!(BLOB_REQUEST_TIME_MAX.as_millis() < BLOB_OPERATION_TIME_MAX.as_millis());
 const _: () = assert!(CLOCK_CEILING_STEP.as_millis() < CLOCK_SKEW_MAX.as_millis());

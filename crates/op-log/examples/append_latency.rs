@@ -1,6 +1,6 @@
 //! Measures appends to an embedded log beside bare writes and syncs of the same size:
-//! `cargo run -p op-log --example append_latency -- DIRECTORY`; or, with the feature `kafka`, appends
-//! to a topic of 16 partitions: `… --features kafka … -- BROKERS TOPIC`.
+//! `cargo run -p op-log --example append_latency -- DIRECTORY`; or appends to a Kafka topic of 16
+//! partitions: `… -- BROKERS TOPIC`.
 //!
 //! A log can't be faster than its disk syncs; what is worth knowing is how much it adds, and how many
 //! appends one sync serves. The kinds take turns, so that a disk that others use is as busy for each.
@@ -26,15 +26,11 @@ async fn main() {
     let root = arguments.next().unwrap_or_else(|| ".".to_owned());
     println!("{} each, milliseconds", ROUNDS * COUNT_PER_ROUND);
     match arguments.next() {
-        #[cfg(feature = "kafka")]
         Some(topic) => kafka(root, topic).await,
-        #[cfg(not(feature = "kafka"))]
-        Some(_) => println!("the feature `kafka` is off"),
         None => embedded(root).await,
     }
 }
 
-#[cfg(feature = "kafka")]
 async fn kafka(bootstrap_servers: String, topic: String) {
     let options = op_log::KafkaLogOptions {
         bootstrap_servers,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use document_types::limits::LOG_RECORD_BYTES_MAX;
+use document_types::limits::{LOG_ID_BYTES_MAX, LOG_RECORD_BYTES_MAX};
 use document_types::{DocumentId, LogOffset, LogPartition};
 use futures::future::join_all;
 use futures::poll;
@@ -23,6 +23,7 @@ macro_rules! conformance_tests {
     (#[$attribute:meta] $make_log:path) => {
         $crate::conformance_tests! {
             #[$attribute] $make_log,
+            a_log_has_an_id,
             a_new_log_is_empty,
             offsets_are_consecutive_in_each_partition,
             the_order_of_calls_is_the_order_of_records,
@@ -97,6 +98,15 @@ fn records(entries: &[LogEntry]) -> Vec<&str> {
         .iter()
         .map(|entry| std::str::from_utf8(&entry.record).unwrap())
         .collect()
+}
+
+pub async fn a_log_has_an_id(log: Arc<dyn OpLog>) {
+    let id = log.id().to_owned();
+    assert!((1..=LOG_ID_BYTES_MAX).contains(&id.len()));
+    log.append(FIRST, &document("a"), Bytes::new())
+        .await
+        .unwrap();
+    assert_eq!(log.id(), id);
 }
 
 pub async fn a_new_log_is_empty(log: Arc<dyn OpLog>) {

@@ -20,7 +20,7 @@ use disk::{Disk, DiskLock};
 use document_types::limits::{
     EMBEDDED_LOG_DISK_READS_MAX, EMBEDDED_LOG_PARTITIONS_MAX, EMBEDDED_LOG_SEGMENT_BYTES,
 };
-use document_types::{DocumentId, LogOffset, LogPartition};
+use document_types::{Digest, DocumentId, LogOffset, LogPartition};
 use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -86,6 +86,7 @@ impl EmbeddedLogOptions {
 /// Dropping the log closes it.
 #[derive(Debug)]
 pub struct EmbeddedOpLog {
+    id: String,
     shared: Arc<Shared>,
     disk_reads: Arc<Semaphore>,
     open: Mutex<Option<Open>>,
@@ -135,6 +136,8 @@ impl EmbeddedOpLog {
         if dropped_bytes > 0 {
             tracing::info!(dropped_bytes, "dropped a group that a crash cut short");
         }
+        // The journal's own id must not be known to those whose bytes it holds.
+        let id = format!("embedded-{}", Digest::of(&end.journal_id.to_le_bytes()));
         let shared = Arc::new(Shared::new(index, &partitions));
         let journal = Journal::new(disk, end, options.segment_bytes);
         let writer = Writer::new(Arc::clone(&shared), journal, partitions);
@@ -143,6 +146,7 @@ impl EmbeddedOpLog {
             .spawn(move || writer.run())
             .map_err(io_error("start the log's writer"))?;
         Ok(Self {
+            id,
             shared,
             disk_reads: Arc::new(Semaphore::new(EMBEDDED_LOG_DISK_READS_MAX)),
             open: Mutex::new(Some(Open {
@@ -206,6 +210,10 @@ fn open_journal(
 
 #[async_trait]
 impl OpLog for EmbeddedOpLog {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
     fn partition_count(&self) -> u32 {
         u32::try_from(self.shared.progress.len())
             .expect("a log has at most EMBEDDED_LOG_PARTITIONS_MAX partitions")

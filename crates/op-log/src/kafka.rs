@@ -72,6 +72,7 @@ pub struct KafkaOpLog {
 }
 
 struct Shared {
+    id: String,
     topic: String,
     partition_count: u32,
     appender: Appender,
@@ -104,13 +105,16 @@ impl KafkaOpLog {
         let admin: AdminClient<Reports> = config.create_with_context(Reports)?;
         let topic = options.topic.clone();
         let (admin, described) = blocking(move || {
-            let described = topic::describe(&admin, &topic);
+            let layout = topic::describe(&admin, &topic);
+            let described = layout.and_then(|layout| Ok((layout, topic::cluster_id(&admin)?)));
             (admin, described)
         })
         .await;
-        topic::check(&admin, options, &described?).await?;
+        let (layout, cluster_id) = described?;
+        topic::check(&admin, options, &layout).await?;
 
         let shared = Shared {
+            id: format!("kafka-{cluster_id}/{}", options.topic),
             topic: options.topic.clone(),
             partition_count,
             appender: Appender::new(&config, &options.topic)?,
@@ -219,6 +223,10 @@ impl Shared {
 
 #[async_trait]
 impl OpLog for KafkaOpLog {
+    fn id(&self) -> &str {
+        &self.shared.id
+    }
+
     fn partition_count(&self) -> u32 {
         self.shared.partition_count
     }

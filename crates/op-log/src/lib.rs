@@ -1,5 +1,5 @@
 //! The ordered durable log: the port, its conformance suite, and its embedded, Kafka and simulated
-//! adapters. The one for Kafka is there with the feature `kafka`.
+//! adapters.
 //!
 //! [`OpLog`] is the specification; read it first. [`conformance`] is the same specification as tests,
 //! which every adapter runs.
@@ -8,7 +8,6 @@ pub mod conformance;
 mod edges;
 mod embedded;
 mod errors;
-#[cfg(feature = "kafka")]
 mod kafka;
 pub mod metric_names;
 mod op_log;
@@ -16,7 +15,6 @@ mod simulated;
 
 pub use embedded::{Damage, EmbeddedLogOptions, EmbeddedOpLog, OpenError};
 pub use errors::{AppendError, Cause, ReadError, TrimError};
-#[cfg(feature = "kafka")]
 pub use kafka::{KafkaLogOptions, KafkaOpLog, KafkaOpenError, Shortcoming};
 pub use op_log::{AppendFuture, LogEntry, OpLog, ReadLimit};
 pub use simulated::{FaultChances, FaultCounts, SimulatedLog, SimulatedOpLog};

@@ -62,6 +62,10 @@ pub type AppendFuture = BoxFuture<'static, Result<LogOffset, AppendError>>;
 ///   [`document_types::partition_of`].
 #[async_trait]
 pub trait OpLog: Send + Sync + 'static {
+    /// What tells this log from all others, for its life. Offsets mean something in one log only, so
+    /// whoever remembers one remembers the id as well, and refuses another log.
+    fn id(&self) -> &str;
+
     /// How many partitions the log has. It never changes in a log's life, since a document's
     /// partition is computed from it.
     fn partition_count(&self) -> u32;

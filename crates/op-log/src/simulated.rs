@@ -136,6 +136,10 @@ impl SimulatedOpLog {
 
 #[async_trait]
 impl OpLog for SimulatedOpLog {
+    fn id(&self) -> &str {
+        "simulated"
+    }
+
     fn partition_count(&self) -> u32 {
         self.log.state().partition_count()
     }

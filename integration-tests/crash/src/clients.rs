@@ -174,9 +174,25 @@ impl Clients {
         })
     }
 
-    /// Stops writing and waits until everything is acknowledged and everybody has everything. Says
-    /// what each holds, and leaves.
-    pub(crate) async fn finish(mut self) -> anyhow::Result<Vec<Replica>> {
+    /// All `parties` stop writing; waits until everything is acknowledged and everybody has everything.
+    /// Says what each holds, and all leave.
+    pub(crate) async fn finish(mut parties: Vec<Self>) -> anyhow::Result<Vec<Replica>> {
+        let mut documents = Vec::new();
+        for party in &mut parties {
+            party.stop_writing().await?;
+            documents.extend(party.all.iter().map(|one| one.document.clone()));
+        }
+        let replicas = timeout(WAIT_MAX, everybody_has(&documents))
+            .await
+            .context("not everybody had everything in time")??;
+        drop(documents);
+        for party in parties {
+            party.leave().await?;
+        }
+        Ok(replicas)
+    }
+
+    async fn stop_writing(&mut self) -> anyhow::Result<()> {
         self.finish.send_replace(true);
         let written = async {
             while let Some(written) = self.writers.join_next().await {
@@ -186,14 +202,7 @@ impl Clients {
         };
         timeout(WAIT_MAX, written)
             .await
-            .context("the clients' last operations were not acknowledged in time")??;
-        let documents: Vec<_> = self.all.iter().map(|one| one.document.clone()).collect();
-        let replicas = self
-            .until("everybody has everything", everybody_has(&documents))
-            .await??;
-        drop(documents);
-        self.leave().await?;
-        Ok(replicas)
+            .context("the clients' last operations were not acknowledged in time")?
     }
 
     /// Drops all clients as they are, as when their tabs are closed, and waits until everything that

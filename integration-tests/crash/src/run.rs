@@ -5,13 +5,13 @@ use std::sync::Arc;
 use clock::Random;
 use collabedit_sdk::{DocumentId, PeerId};
 use replay::{ServerState, ServerStateError};
+use server_process::ServerProcess;
 use testkit::{HistoryWriter, Replica, Violation, check, read_history};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::clients::{Clients, InFlight, fresh_replica};
 use crate::recorder::Record;
-use crate::server_process::ServerProcess;
 use crate::{Load, Report, ServerCommand};
 
 /// Moments that are looked at before one is taken at which nothing may be in flight.
@@ -23,15 +23,31 @@ const MOMENTS_MAX: u32 = 100;
 /// # Errors
 /// If the run could not be carried through, as when the server does not come up any more.
 pub async fn clients_come_back(command: &ServerCommand, load: &Load) -> anyhow::Result<Report> {
-    let mut run = Run::start(command, load).await?;
-    let url = run.server.url();
-    let mut clients = Clients::join(&url, 0, load.clients, &run.record, &run.random).await?;
-    while run.goes_on(load) {
-        run.kill(&mut clients, load.operations_per_life()).await?;
-        run.server.restart().await?;
+    nodes_come_back(std::slice::from_ref(command), load).await
+}
+
+/// The same with several servers that share a log: each has its clients, and they are killed in turn.
+///
+/// # Errors
+/// See [`clients_come_back`].
+pub async fn nodes_come_back(commands: &[ServerCommand], load: &Load) -> anyhow::Result<Report> {
+    let mut run = Run::start(commands, load).await?;
+    let mut parties = Vec::new();
+    for (server, first) in run.servers.iter().zip((0..).step_by(load.clients as usize)) {
+        let url = server.process.url();
+        let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
+        parties.push(clients.await?);
     }
-    run.acknowledge(&mut clients, load.operations).await?;
-    let replicas = clients.finish().await?;
+    while run.goes_on(load) {
+        let node = run.report.kills as usize % run.servers.len();
+        run.kill(node, &mut parties[node], load.operations_per_life())
+            .await?;
+        run.servers[node].restart().await?;
+    }
+    for clients in &mut parties {
+        run.acknowledge(clients, load.operations).await?;
+    }
+    let replicas = Clients::finish(parties).await?;
     run.check(replicas).await?;
     run.end()
 }
@@ -43,23 +59,50 @@ pub async fn clients_come_back(command: &ServerCommand, load: &Load) -> anyhow::
 /// # Errors
 /// If the run could not be carried through, as when the server does not come up any more.
 pub async fn clients_die(command: &ServerCommand, load: &Load) -> anyhow::Result<Report> {
-    let mut run = Run::start(command, load).await?;
+    let mut run = Run::start(std::slice::from_ref(command), load).await?;
     while run.goes_on(load) && run.report.violations.is_empty() {
         let first = run.report.kills * load.clients;
-        let url = run.server.url();
+        let url = run.servers[0].process.url();
         let mut clients =
             Clients::join(&url, first, load.clients, &run.record, &run.random).await?;
-        run.kill(&mut clients, load.operations_per_life()).await?;
+        run.kill(0, &mut clients, load.operations_per_life())
+            .await?;
         clients.leave().await?;
-        run.server.restart().await?;
+        run.servers[0].restart().await?;
         run.check(Vec::new()).await?;
     }
     run.end()
 }
 
-/// A server, and what was done to it.
+/// A server in one of its lives.
+struct Server {
+    command: ServerCommand,
+    process: ServerProcess,
+    life: u64,
+}
+
+impl Server {
+    async fn start(command: &ServerCommand, folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir(folder)?;
+        let life = 0;
+        let arguments = command.arguments(life);
+        Ok(Self {
+            process: ServerProcess::start(command.binary(), folder, &arguments).await?,
+            command: command.clone(),
+            life,
+        })
+    }
+
+    async fn restart(&mut self) -> anyhow::Result<()> {
+        self.life += 1;
+        let arguments = self.command.arguments(self.life);
+        self.process.restart(&arguments).await
+    }
+}
+
+/// Servers, and what was done to them.
 struct Run {
-    server: ServerProcess,
+    servers: Vec<Server>,
     folder: tempfile::TempDir,
     history_path: PathBuf,
     record: Record,
@@ -70,7 +113,7 @@ struct Run {
 }
 
 impl Run {
-    async fn start(command: &ServerCommand, load: &Load) -> anyhow::Result<Self> {
+    async fn start(commands: &[ServerCommand], load: &Load) -> anyhow::Result<Self> {
         let mut folder = tempfile::tempdir()?;
         // What is left of a failed run is worth reading.
         folder.disable_cleanup(true);
@@ -86,8 +129,13 @@ impl Run {
             folder: folder.path().to_owned(),
             ..Report::default()
         };
+        let mut servers = Vec::new();
+        for (number, command) in (1..).zip(commands) {
+            let folder = folder.path().join(format!("node-{number}"));
+            servers.push(Server::start(command, &folder).await?);
+        }
         Ok(Self {
-            server: ServerProcess::start(command, folder.path()).await?,
+            servers,
             folder,
             history_path,
             record,
@@ -121,12 +169,18 @@ impl Run {
         Ok(())
     }
 
-    /// Kills the server once it has acknowledged `operations` in this life of it, at a drawn moment.
-    async fn kill(&mut self, clients: &mut Clients, operations: u64) -> anyhow::Result<()> {
+    /// Kills a server once `operations` more are acknowledged since the last kill, at a drawn moment at
+    /// which some of its `clients` wait for an answer.
+    async fn kill(
+        &mut self,
+        node: usize,
+        clients: &mut Clients,
+        operations: u64,
+    ) -> anyhow::Result<()> {
         let enough = self.acknowledged_before + operations;
         self.acknowledge(clients, enough).await?;
         let in_flight = self.moment_of_flight(clients).await?;
-        self.server.kill().await?;
+        self.servers[node].process.kill().await?;
         // An answer that left before the kill is still on its way, and counts.
         clients.notice_the_kill().await?;
         self.report.kills += 1;
@@ -154,11 +208,14 @@ impl Run {
         Ok(in_flight)
     }
 
-    /// Compares what was promised up to now with `replicas`, a fresh client and the server.
+    /// Compares what was promised up to now with `replicas`, and with a fresh client and the state of
+    /// each server.
     async fn check(&mut self, mut replicas: Vec<Replica>) -> anyhow::Result<()> {
-        let url = self.server.url();
-        replicas.push(fresh_replica(&url, &self.record).await?);
-        replicas.push(server_replica(&url, &self.record).await?);
+        for server in &self.servers {
+            let url = server.process.url();
+            replicas.push(fresh_replica(&url, &self.record).await?);
+            replicas.push(server_replica(&url, &self.record).await?);
+        }
         let history = read_history(&self.history_path)?;
         self.report.violations = check(&history, &replicas);
         Ok(())

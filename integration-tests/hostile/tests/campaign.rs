@@ -14,9 +14,10 @@ use collabedit_sdk::{Client, Document, DocumentId, Options, PeerId, VersionVecto
 use crdt_document::quiet_guarded_panics;
 use document_types::{CounterSpan, DeviceId};
 use hostile::{
-    Attacker, Campaign, Delays, Machines, Memory, MemoryWatch, Observer, ServerProcess, Tally,
-    Target, Typist, fetch_metrics, read_document,
+    Attacker, Campaign, Delays, Machines, Memory, MemoryWatch, Observer, Tally, Target, Typist,
+    fetch_metrics, read_document,
 };
+use server_process::{ServerProcess, real_binary};
 use service_runtime::telemetry::{self, LogFormat};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -47,7 +48,7 @@ async fn mutants_harm_nobody_who_types() -> anyhow::Result<()> {
     // What is left of a failed run is worth reading.
     folder.disable_cleanup(true);
     println!("{campaign:?} in {}", folder.path().display());
-    let mut server = ServerProcess::start(folder.path()).await?;
+    let mut server = ServerProcess::start(&real_binary()?, folder.path(), &[]).await?;
     let random = Random::from_seed(campaign.seed);
     let shared = DocumentId::parse("shared")?;
 

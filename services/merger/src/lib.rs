@@ -8,6 +8,7 @@
 mod fold_queue;
 mod folder;
 mod judge;
+mod log_check;
 pub mod metrics;
 mod partition;
 
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use fold_queue::FoldQueue;
+pub use log_check::{LogCheckError, check_log};
 pub use partition::MergeProgress;
 
 /// What a merger works with.

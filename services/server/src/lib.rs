@@ -18,5 +18,6 @@ pub use components::{Components, ComponentsError};
 pub use data_directory::DataDirectoryError;
 pub use node::{RunningNode, StartError, start};
 pub use settings::{
-    DryRunSettings, LogSettings, Settings, StoreSettings, TelemetrySettings, WebSettings,
+    DryRunSettings, KafkaSettings, LogSettings, Settings, StoreSettings, TelemetrySettings,
+    WebSettings,
 };

@@ -1,16 +1,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use merger::{LogCheckError, check_log};
 use metrics::gauge;
-use op_log::OpenError;
 use service_runtime::{
     DrainReport, Health, Metrics, MetricsError, Shutdown, TaskFailure, TaskGroup,
 };
 use tokio::net::TcpListener;
 
 use crate::roles::gateway::Services;
+use crate::roles::log::LogError;
 use crate::roles::storage::StorageError;
-use crate::roles::{collaboration, gateway, history, log, merger, presence, storage};
+use crate::roles::{self, collaboration, gateway, history, log, presence, storage};
 use crate::{Components, Settings};
 
 /// Always 1; the label `version` says which version of this program runs.
@@ -35,8 +36,11 @@ pub enum StartError {
     #[error("there is no storage")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The operation log can't be opened.
-    #[error("the operation log can't be opened")]
-    Log(#[from] OpenError),
+    #[error("there is no operation log")]
+    Log(#[from] LogError),
+    /// The store does not go on from this log.
+    #[error("the log and the store don't fit together")]
+    LogCheck(#[from] LogCheckError),
 }
 
 impl From<StorageError> for StartError {
@@ -97,7 +101,8 @@ async fn start_roles(
 ) -> Result<(), StartError> {
     let storage = storage::open(settings, components, shutdown).await?;
     let log = log::open(settings, components, shutdown).await?;
-    merger::start(
+    check_log(&settings.region, &*log, &storage.store).await?;
+    roles::merger::start(
         settings, components, &storage, &log, health, tasks, shutdown,
     );
     let collaboration = collaboration::start(components, &storage, &log, tasks, shutdown);

@@ -27,7 +27,7 @@ pub struct Settings {
     /// How long the node may take to end in order once it was asked to, in milliseconds. What is
     /// acknowledged is durable anyway; this is for clients to be told and for work to be finished.
     pub drain_time_max_ms: u64,
-    /// The embedded operation log.
+    /// The operation log.
     pub log: LogSettings,
     /// The embedded store.
     pub store: StoreSettings,
@@ -39,13 +39,28 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-/// The embedded operation log.
+/// The operation log: embedded in the data directory, or a Kafka topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Partitions of a new log. A log keeps the number it was made with, since a document's partition
+    /// Partitions of the log. A log keeps the number it was made with, since a document's partition
     /// follows from it; another number is refused.
     pub partition_count: u32,
+    /// A Kafka topic as the log.
+    pub kafka: KafkaSettings,
+}
+
+/// A Kafka topic as the log, which several nodes may share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// Addresses of some brokers, as in `kafka-1:9092,kafka-2:9092`; the others are learned from them.
+    /// Without any, the log is embedded in the data directory.
+    pub bootstrap_servers: Option<String>,
+    /// The topic, which has to be there.
+    pub topic: String,
+    /// Whether a topic will do that may lose what was acknowledged, as one on a single broker may.
+    pub development: bool,
 }
 
 /// The embedded store.
@@ -107,6 +122,17 @@ impl Default for LogSettings {
         // Enough that a busy document holds up few others, few enough that a laptop reads all tails.
         Self {
             partition_count: 16,
+            kafka: KafkaSettings::default(),
+        }
+    }
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: None,
+            topic: "doc_changes".to_owned(),
+            development: false,
         }
     }
 }

@@ -48,6 +48,7 @@ fn key() -> impl Strategy<Value = Key> {
         (document(), snapshot(), any::<u32>()).prop_map(|(d, id, n)| Key::SnapshotBytes(d, id, n)),
         (document(), snapshot(), any::<u32>()).prop_map(|(d, id, n)| Key::SnapshotVector(d, id, n)),
         (document(), sequence()).prop_map(|(d, s)| Key::Archive(d, s)),
+        log_source().prop_map(|source| Key::Log(source.region)),
         log_source().prop_map(Key::Merged),
         any::<u32>().prop_map(|node| Key::Node(NodeId(node))),
     ]

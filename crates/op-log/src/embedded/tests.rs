@@ -72,6 +72,18 @@ mod conformance_on_a_faulty_disk {
     );
 }
 
+#[tokio::test]
+async fn a_log_keeps_its_id_and_another_has_another() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let random = Random::from_seed(7);
+    let id = |directory| {
+        let log = EmbeddedOpLog::open(real_disk(directory), &small_options(), &random).unwrap();
+        log.id().to_owned()
+    };
+    assert_eq!(id(&first), id(&first));
+    assert_ne!(id(&first), id(&second));
+}
+
 /// Reads what memory has let go of: the same answers from the disk.
 #[tokio::test]
 async fn entries_are_read_from_the_disk_after_a_restart() {

@@ -11,6 +11,9 @@ pub enum KafkaOpenError {
          that they advertise, are reachable from here"
     )]
     Unreachable(#[source] KafkaError),
+    /// The brokers don't say which cluster they are.
+    #[error("Kafka does not tell its cluster's id; brokers of version 0.10.1 and later do")]
+    NoClusterId,
     /// The topic is not there.
     #[error("Kafka has no topic {topic:?}; create it as infra/kafka describes")]
     NoSuchTopic {

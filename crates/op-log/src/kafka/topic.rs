@@ -46,6 +46,12 @@ pub(super) fn describe(
     })
 }
 
+/// The name that the cluster gave itself when it was made. Blocks.
+pub(super) fn cluster_id(admin: &AdminClient<Reports>) -> Result<String, KafkaOpenError> {
+    let id = admin.inner().fetch_cluster_id(KAFKA_ANSWER_TIME_MAX);
+    id.ok_or(KafkaOpenError::NoClusterId)
+}
+
 /// Refuses a topic that can't keep the log's promises; one that only may lose what was acknowledged
 /// will do for development.
 pub(super) async fn check(

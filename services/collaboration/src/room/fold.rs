@@ -29,6 +29,12 @@ impl Room {
                     );
                 }
                 let ours = landed.as_ref().is_some_and(|landed| landed.is_ours);
+                let node = self.parts.writer.identity();
+                let position = &entry.record.position;
+                if (&position.region, position.node) != (&node.region, node.node) {
+                    let session = &update.stamp.session;
+                    self.pulse.typed_elsewhere(session, Instant::now());
+                }
                 self.let_in(update.clone(), ours).await?;
             }
         }
@@ -99,7 +105,8 @@ impl Room {
         self.admission.admit(update);
         self.lags.landed(update.span, &update.dependencies);
         self.styled |= update.kinds.contains(&OperationKind::Style);
-        if self.hears_pulse(&update.stamp.session)
+        let session = &update.stamp.session;
+        if (self.hears_pulse(session) || self.pulse.is_elsewhere(session))
             && let Some(pace) = self.pulse.pace()
         {
             pace.landed(update.span.peer, &update.dependencies, Instant::now());

@@ -18,13 +18,21 @@ use super::pace::Pace;
 /// Who types, and whether the room beats.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    typed_at: BTreeMap<SessionId, Instant>,
+    typed_at: BTreeMap<SessionId, Typed>,
     /// The beat, while there is one.
     pace: Option<Pace>,
     /// Since when there have been few typists.
     few_since: Option<Instant>,
     /// Until when importing what people type counts as dear.
     dear_until: Option<Instant>,
+}
+
+/// When a session typed last.
+#[derive(Clone, Copy, Debug)]
+struct Typed {
+    at: Instant,
+    /// Whether it is in another node's room of the document.
+    elsewhere: bool,
 }
 
 /// One beat: its number and length, from the wall clock, so that all rooms of a document cut their
@@ -38,7 +46,20 @@ pub(crate) struct Beat {
 impl Pulse {
     /// A session offered edits of its own.
     pub(crate) fn typed(&mut self, session: &SessionId, now: Instant) {
-        self.typed_at.insert(session.clone(), now);
+        let typed = Typed {
+            at: now,
+            elsewhere: false,
+        };
+        self.typed_at.insert(session.clone(), typed);
+    }
+
+    /// The log has brought edits of a session in another node's room of the document.
+    pub(crate) fn typed_elsewhere(&mut self, session: &SessionId, now: Instant) {
+        let typed = Typed {
+            at: now,
+            elsewhere: true,
+        };
+        self.typed_at.insert(session.clone(), typed);
     }
 
     /// A session left.
@@ -59,6 +80,13 @@ impl Pulse {
         self.typed_at.contains_key(session)
     }
 
+    /// Whether a session typed lately in another node's room. Whether its client hears the pulse there
+    /// is not known; a few that don't, don't spoil it.
+    pub(crate) fn is_elsewhere(&self, session: &SessionId) -> bool {
+        let typed = self.typed_at.get(session);
+        typed.is_some_and(|typed| typed.elsewhere)
+    }
+
     /// How many typed lately.
     pub(crate) fn typists(&self) -> usize {
         self.typed_at.len()
@@ -77,7 +105,8 @@ impl Pulse {
     /// Forgets who stopped typing and settles whether the room beats. Says whether that changed.
     pub(crate) fn settle(&mut self, now: Instant) -> bool {
         self.typed_at
-            .retain(|_, at| now.duration_since(*at) < PULSE_WINDOW);
+            .retain(|_, typed| now.duration_since(typed.at) < PULSE_WINDOW);
+        let is_shared = self.typed_at.values().any(|typed| typed.elsewhere);
         let typists = self.typed_at.len();
         let is_dear = self.dear_until.is_some_and(|until| now < until);
         let (on, off) = if is_dear {
@@ -96,9 +125,9 @@ impl Pulse {
                 .is_none_or(|since| now.duration_since(since) < PULSE_OFF_AFTER);
         let beats = typists >= on || stays;
         match &mut self.pace {
-            Some(pace) if beats => pace.settle(typists, now),
+            Some(pace) if beats => pace.settle(typists, is_shared, now),
             None if beats => {
-                self.pace = Some(Pace::new(typists, now));
+                self.pace = Some(Pace::new(typists, is_shared, now));
                 true
             }
             _ => self.pace.take().is_some(),
@@ -126,7 +155,7 @@ impl Beat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use document_types::limits::{PULSE_BEAT_FAST, PULSE_BEAT_SLOW};
+    use document_types::limits::{PULSE_BEAT_FAST, PULSE_BEAT_SHARED, PULSE_BEAT_SLOW};
 
     fn session(i: usize) -> SessionId {
         SessionId::parse(&format!("ses_{i}")).unwrap()
@@ -160,6 +189,19 @@ mod tests {
         assert!(pulse.beat().is_some());
         type_all(&mut pulse, 2, few + PULSE_WINDOW + PULSE_OFF_AFTER);
         assert_eq!(pulse.beat(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_type_elsewhere_count_and_the_beat_is_one_that_both_rooms_come_to() {
+        let (mut pulse, now) = (Pulse::default(), Instant::now());
+        type_all(&mut pulse, 2, now);
+        pulse.typed_elsewhere(&session(10), now);
+        pulse.typed_elsewhere(&session(11), now);
+        assert!(pulse.settle(now));
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_SHARED));
+        let alone = now + PULSE_WINDOW;
+        type_all(&mut pulse, 4, alone);
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_FAST));
     }
 
     #[tokio::test(start_paused = true)]

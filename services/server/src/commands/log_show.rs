@@ -1,4 +1,4 @@
-//! Printing a document's records, from the files of a data directory.
+//! Printing a document's records, from a Kafka topic or from the files of a data directory.
 
 mod line;
 mod open;
@@ -18,14 +18,16 @@ use texts::Texts;
 /// Prints the records of `document` from `from` on, as JSON lines.
 ///
 /// # Errors
-/// If there is no log in the data directory, or it can't be read.
+/// If there is no such log, or it can't be read.
 pub fn run(settings: &Settings, document: &DocumentId, from: LogOffset) -> anyhow::Result<()> {
-    let log = open::open(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut output = BufWriter::new(std::io::stdout().lock());
-    let printed = runtime.block_on(print(&log.log, document, from, &mut output));
+    let printed = runtime.block_on(async {
+        let log = open::open(settings).await?;
+        print(&*log.log, document, from, &mut output).await
+    });
     match printed.and_then(|()| output.flush().context("the output can't be written")) {
         // Whoever read along has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(()),

@@ -4,10 +4,29 @@ use clock::{HybridLogicalClock, SimulatedClock};
 use document_types::{NodeEpoch, NodeId};
 
 use super::*;
+use crate::values::Log;
 
 over_both! {
+    a_region_keeps_its_log
     merged_positions_only_grow
     epochs_grow_and_a_superseded_life_raises_nothing
+}
+
+async fn a_region_keeps_its_log(store: DocumentStore) {
+    let log = |id: &str, partition_count| Log {
+        id: id.to_owned(),
+        partition_count,
+    };
+    let (here, there) = (source("here").region, source("there").region);
+    let first = log("first", 16);
+    store.bind_log(&here, &first).await.unwrap();
+    store.bind_log(&here, &first).await.unwrap();
+    store.bind_log(&there, &log("second", 8)).await.unwrap();
+    for other in [log("second", 16), log("first", 8)] {
+        let refused = store.bind_log(&here, &other).await.unwrap_err();
+        assert!(matches!(refused, StoreError::OtherLog { .. }), "{refused}");
+    }
+    store.bind_log(&here, &first).await.unwrap();
 }
 
 async fn merged_positions_only_grow(store: DocumentStore) {

@@ -91,6 +91,10 @@ impl BuggyLog {
 
 #[async_trait]
 impl OpLog for BuggyLog {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
     fn partition_count(&self) -> u32 {
         self.inner.partition_count()
     }

@@ -4,23 +4,32 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clock::Random;
 use disk::RealDisk;
-use op_log::{EmbeddedLogOptions, EmbeddedOpLog, OpenError};
+use op_log::{EmbeddedLogOptions, EmbeddedOpLog, KafkaOpLog, OpLog, OpenError};
 use tempfile::TempDir;
 
 use crate::Settings;
 use crate::data_directory::{self, LOG_FOLDER};
+use crate::roles::log::kafka_options;
 
 /// How often a log that is being written is copied until a copy is whole.
 const COPY_ATTEMPTS_MAX: u32 = 5;
 
 /// A log to read, and the copy that it lies in if it is one.
 pub struct OpenLog {
-    pub log: EmbeddedOpLog,
+    pub log: Box<dyn OpLog>,
     _copy: Option<TempDir>,
 }
 
-/// Opens the log of the data directory; while a server has it open, a copy of it.
-pub fn open(settings: &Settings) -> anyhow::Result<OpenLog> {
+/// Opens the log that the settings name: in Kafka, or in the data directory; while a server has that
+/// open, a copy of it.
+pub async fn open(settings: &Settings) -> anyhow::Result<OpenLog> {
+    if let Some(options) = kafka_options(&settings.log) {
+        let log = KafkaOpLog::open(&options).await?;
+        return Ok(OpenLog {
+            log: Box::new(log),
+            _copy: None,
+        });
+    }
     let shown = settings.data.display();
     if !settings.data.is_dir() {
         bail!("there is no directory {shown}; --data names another one");
@@ -31,7 +40,10 @@ pub fn open(settings: &Settings) -> anyhow::Result<OpenLog> {
     let folder = settings.data.join(LOG_FOLDER);
     let partition_count = settings.log.partition_count;
     match open_in(&folder, partition_count) {
-        Ok(log) => Ok(OpenLog { log, _copy: None }),
+        Ok(log) => Ok(OpenLog {
+            log: Box::new(log),
+            _copy: None,
+        }),
         Err(OpenError::Locked) => open_copy(&folder, partition_count),
         Err(error) => Err(error).with_context(|| format!("the log in {shown} can't be opened")),
     }
@@ -63,7 +75,7 @@ fn copy_and_open(folder: &Path, partition_count: u32) -> anyhow::Result<OpenLog>
     }
     let log = open_in(copy.path(), partition_count)?;
     Ok(OpenLog {
-        log,
+        log: Box::new(log),
         _copy: Some(copy),
     })
 }

@@ -1,13 +1,35 @@
+//! The Kafka broker that `cargo xtask test` starts, and topics of their own in it for tests.
+//!
+//! Such a test says `#[ignore = "needs Kafka: cargo xtask test --only kafka"]`, and its program's name
+//! begins with `kafka`, by which that step finds it.
+#![allow(clippy::unwrap_used)] // For tests.
+#![allow(clippy::disallowed_methods)] // The broker's address comes from the environment.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use op_log::KafkaLogOptions;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+const PARTITION_COUNT: u32 = 2;
+
+/// A topic that nobody else uses.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// The broker's address.
+    pub bootstrap_servers: String,
+    /// The topic's name.
+    pub name: String,
+    /// Its partitions.
+    pub partition_count: u32,
+}
+
 /// A variable that `cargo xtask test` sets.
+///
+/// # Panics
+/// If it is not set; it says how to get a broker.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!(
@@ -17,21 +39,24 @@ pub fn variable(name: &str) -> String {
     })
 }
 
-/// The broker's address.
-pub fn address() -> String {
-    variable("COLLABEDIT_TEST_KAFKA")
-}
-
-/// What opens a new topic of two partitions that has these settings besides those that
-/// `infra/kafka` describes. There is one broker, hence one replica.
-pub async fn new_topic(settings: &[(&str, &str)]) -> KafkaLogOptions {
+/// Makes a topic of two partitions that has these settings besides those that `infra/kafka` describes.
+/// There is one broker, hence one replica.
+///
+/// # Panics
+/// If there is no broker, or it refuses.
+pub async fn new_topic(settings: &[(&str, &str)]) -> Topic {
+    let bootstrap_servers = variable("COLLABEDIT_TEST_KAFKA");
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let topic = format!("test-{}-{number}", now.as_millis());
 
-    let described = include_str!("../../../../infra/kafka/doc_changes.properties");
-    let mut new = NewTopic::new(&topic, 2, TopicReplication::Fixed(1));
+    let described = include_str!("../../../infra/kafka/doc_changes.properties");
+    let mut new = NewTopic::new(
+        &topic,
+        PARTITION_COUNT.cast_signed(),
+        TopicReplication::Fixed(1),
+    );
     let lines = described.lines().filter(|line| !line.starts_with('#'));
     for (name, value) in lines.filter_map(|line| line.split_once('=')) {
         new = new.set(name, value);
@@ -41,7 +66,7 @@ pub async fn new_topic(settings: &[(&str, &str)]) -> KafkaLogOptions {
         new = new.set(name, value);
     }
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", address())
+        .set("bootstrap.servers", &bootstrap_servers)
         .create()
         .unwrap();
     let admin = Arc::new(admin);
@@ -60,10 +85,9 @@ pub async fn new_topic(settings: &[(&str, &str)]) -> KafkaLogOptions {
     while !(leads(0).await && leads(1).await) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    KafkaLogOptions {
-        bootstrap_servers: address(),
-        topic,
-        partition_count: 2,
-        development: true,
+    Topic {
+        bootstrap_servers,
+        name: topic,
+        partition_count: PARTITION_COUNT,
     }
 }

@@ -1,0 +1,85 @@
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use server_process::real_binary;
+
+/// What is wrong with a server on purpose. A proof that passes on one of these proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlantedBug {
+    /// The disks answer syncs without syncing, once the server runs.
+    NoFsync,
+    /// The log's disk answers writes and syncs at once, and does them a little later.
+    AckBeforeAppend,
+}
+
+impl PlantedBug {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoFsync => "no-fsync",
+            Self::AckBeforeAppend => "ack-before-append",
+        }
+    }
+}
+
+/// Which server is started, and how.
+#[derive(Clone, Debug)]
+pub struct ServerCommand {
+    binary: PathBuf,
+    settings: Vec<String>,
+    lossy: Option<Lossy>,
+}
+
+#[derive(Clone, Debug)]
+struct Lossy {
+    seed: u64,
+    bug: Option<PlantedBug>,
+}
+
+impl ServerCommand {
+    /// The real binary.
+    ///
+    /// # Errors
+    /// If it was not built.
+    pub fn real() -> anyhow::Result<Self> {
+        Ok(Self {
+            binary: real_binary()?,
+            settings: Vec::new(),
+            lossy: None,
+        })
+    }
+
+    /// The same node on disks that lose what was not synced, as `binary`, this package's
+    /// `lossy-server`, starts it. What of it is lost is drawn from `seed`.
+    pub fn lossy(binary: impl Into<PathBuf>, seed: u64, bug: Option<PlantedBug>) -> Self {
+        Self {
+            binary: binary.into(),
+            settings: Vec::new(),
+            lossy: Some(Lossy { seed, bug }),
+        }
+    }
+
+    /// The same command with one setting more, as in `node=2`.
+    #[must_use]
+    pub fn with(mut self, setting: &str) -> Self {
+        self.settings.push(format!("--set={setting}"));
+        self
+    }
+
+    /// The program.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The arguments of the server's life number `life`.
+    pub fn arguments(&self, life: u64) -> Vec<String> {
+        let mut arguments = self.settings.clone();
+        if let Some(lossy) = &self.lossy {
+            // The same choices in every life would tear the same writes.
+            arguments.push(format!("--seed={}", lossy.seed.wrapping_add(life)));
+            let bug = lossy.bug.map(|bug| format!("--planted-bug={}", bug.name()));
+            arguments.extend(bug);
+        }
+        arguments
+    }
+}
