@@ -162,6 +162,11 @@ pub const WAITING_UPDATES_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const WAITING_UPDATES_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of recent updates that a room keeps to feed its sessions from.
 pub const RECENT_UPDATES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Updates of the recent ones with which somebody who holds some of the document is brought up to date.
+/// Whoever lacks more is sent a snapshot, which takes the importer less time in all, and all at once.
+pub const RECENT_UPDATES_FED_MAX: u64 = 4_096;
+/// Updates that a session is sent in one frame, which its client imports at once.
+pub const UPDATES_PER_FRAME_MAX: usize = 256;
 /// How often a room offers a slow session what it could not take, before the window moves past it.
 pub const SLOW_SESSION_RETRY: Duration = Duration::from_millis(20);
 /// Times an append whose result is not known, or that failed, is tried again with the same bytes.

@@ -57,8 +57,7 @@ async fn a_node_does_not_start_on_another_topic_than_its_own() -> anyhow::Result
     let (own, other) = (new_topic(&[]).await, new_topic(&[]).await);
     let folder = tempfile::tempdir()?;
     let settings = |topic| anyhow::Ok(node(1, topic)?.arguments(0));
-    let mut server =
-        ServerProcess::start(&real_binary()?, folder.path(), &settings(&own)?).await?;
+    let mut server = ServerProcess::start(&real_binary()?, folder.path(), &settings(&own)?).await?;
     server.kill().await?;
     let refused = server.restart(&settings(&other)?).await;
     assert!(refused.is_err());

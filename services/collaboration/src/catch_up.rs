@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use document_store::{CatchUpContent, CatchUpLimits, DocumentStore, StoreError};
-use document_types::limits::{INSERTED_TEXT_PER_IMPORT_BYTES_MAX, UPDATES_PER_BATCH_MAX};
+use document_types::limits::{INSERTED_TEXT_PER_IMPORT_BYTES_MAX, UPDATES_PER_FRAME_MAX};
 use document_types::record::{Payload, StampedUpdate};
 use document_types::{DocumentId, ErrorCode, SessionId, VersionVector};
 use service_api::{SessionEvent, UpdateFrame};
@@ -116,7 +116,7 @@ impl CatchUp {
             };
             let inserted = update.inserted_text_bytes as usize;
             let full = text_bytes + inserted > INSERTED_TEXT_PER_IMPORT_BYTES_MAX
-                || frame.len() >= UPDATES_PER_BATCH_MAX;
+                || frame.len() >= UPDATES_PER_FRAME_MAX;
             if full && !frame.is_empty() {
                 self.send(std::mem::take(&mut frame)).await?;
                 text_bytes = 0;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use document_types::limits::{
     FOLD_TAIL_BYTES_MAX, FOLD_UPDATES_MAX, INSERTED_TEXT_PER_IMPORT_BYTES_MAX,
-    RECENT_UPDATES_BYTES_MAX, UPDATES_PER_BATCH_MAX,
+    RECENT_UPDATES_BYTES_MAX, RECENT_UPDATES_FED_MAX, UPDATES_PER_FRAME_MAX,
 };
 use document_types::{CounterSpan, SessionId, VersionVector};
 use service_api::UpdateFrame;
@@ -72,7 +72,11 @@ impl Recent {
                 bytes += update.bytes.len() as u64;
             }
         }
-        count <= FOLD_UPDATES_MAX && (bytes <= FOLD_TAIL_BYTES_MAX || !version.is_empty())
+        if version.is_empty() {
+            count <= FOLD_UPDATES_MAX && bytes <= FOLD_TAIL_BYTES_MAX
+        } else {
+            count <= RECENT_UPDATES_FED_MAX
+        }
     }
 
     /// Takes an update in, and drops the oldest beyond the window's bound.
@@ -115,7 +119,7 @@ impl Recent {
                 bytes += update.bytes.len();
                 let full = text_bytes > INSERTED_TEXT_PER_IMPORT_BYTES_MAX
                     || bytes > INSERTED_TEXT_PER_IMPORT_BYTES_MAX * 4
-                    || frame.updates.len() >= UPDATES_PER_BATCH_MAX;
+                    || frame.updates.len() >= UPDATES_PER_FRAME_MAX;
                 if full && !frame.updates.is_empty() {
                     break;
                 }
@@ -205,7 +209,7 @@ mod tests {
         assert!(recent.continues(&newcomer) && !recent.is_short_for(&newcomer));
         assert!(recent.is_short_for(&close) && recent.is_short_for(&holder));
 
-        let many = u32::try_from(FOLD_UPDATES_MAX).unwrap();
+        let many = u32::try_from(RECENT_UPDATES_FED_MAX).unwrap();
         for counter in 3..=many {
             recent.push(update(1, counter, 1, "writer"));
         }
