@@ -8,6 +8,7 @@ mod chromium;
 mod codegen;
 mod command;
 mod dev;
+mod foundationdb;
 mod parts;
 mod steps;
 mod test;
@@ -33,7 +34,7 @@ enum Command {
     Dev(dev::Arguments),
     /// Runs every check and test, as continuous integration does
     Test(test::Arguments),
-    /// Starts and stops the real servers (Kafka) that some tests need
+    /// Starts and stops the real servers (Kafka, S3) that some tests need
     Parts(parts::Arguments),
     /// Writes anew what is generated from code
     Codegen,

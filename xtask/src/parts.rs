@@ -5,6 +5,7 @@
 mod kafka;
 mod place;
 mod process;
+mod s3;
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +24,7 @@ target/parts/environment holds the addresses as the tests want them:
 
     cargo xtask parts up
     set -a; . target/parts/environment; set +a
-    cargo test -p op-log --features kafka --test kafka
+    cargo test -p op-log --test kafka -- --ignored
 
 `cargo xtask test` does that by itself and stops afterwards what was not running before.")]
 pub struct Arguments {
@@ -34,7 +35,11 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     /// Installs what is missing, starts what is not running, and returns when all are ready
-    Up,
+    Up {
+        /// Only these parts, as `status` shows them; a test's own call means those that it needs
+        #[arg(env = NAMES, value_delimiter = ',')]
+        names: Vec<String>,
+    },
     /// Stops what `up` started
     Down {
         /// Remove what the parts have stored as well
@@ -70,50 +75,68 @@ struct Server {
 }
 
 /// In the order in which they start; they stop in the opposite one.
-const PARTS: &[Part] = &[kafka::PART];
+const PARTS: &[Part] = &[kafka::PART, s3::PART];
+
+/// Names the parts that a test needs, so that its own `parts up` installs no others.
+const NAMES: &str = "COLLABEDIT_PARTS";
 
 /// Does what was asked.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
-        Action::Up => {
-            up()?;
+        Action::Up { names } if names.is_empty() => {
+            up(PARTS)?;
             status()
         }
-        Action::Down { wipe } => down(*wipe),
-        Action::Status => status(),
-        Action::Kill { name } => {
-            let part = PARTS.iter().find(|part| part.name == name);
-            let part = part.with_context(|| {
-                let names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
-                format!("there is no part {name:?}; there are: {}", names.join(", "))
-            })?;
-            process::kill(&Place::of(part.name))
+        Action::Up { names } => {
+            let parts: Vec<_> = names
+                .iter()
+                .map(|name| part(name))
+                .collect::<Result<_, _>>()?;
+            up(parts)?;
+            status()
         }
+        Action::Down { wipe } => down(PARTS, *wipe),
+        Action::Status => status(),
+        Action::Kill { name } => process::kill(&Place::of(part(name)?.name)),
     }
 }
 
-/// Runs `action` while all parts run, with the variables that say where they are. Those that did not
-/// run before are stopped afterwards, and what they stored is removed unless it may tell what failed.
-pub fn with(action: impl FnOnce(&[(&str, String)]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let ran_before = PARTS
+fn part(name: &str) -> anyhow::Result<&'static Part> {
+    let part = PARTS.iter().find(|part| part.name == name);
+    part.with_context(|| {
+        let names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
+        format!("there is no part {name:?}; there are: {}", names.join(", "))
+    })
+}
+
+/// Runs `action` while the parts of these names run, with the variables that say where they are. Those
+/// that did not run before are stopped afterwards, and what they stored is removed unless it may tell
+/// what failed.
+pub fn with(
+    names: &[&str],
+    action: impl FnOnce(&[(&str, String)]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let parts: Vec<_> = names
         .iter()
-        .any(|part| process::running(&Place::of(part.name)).is_some());
-    let result = up().and_then(|()| {
+        .map(|name| part(name))
+        .collect::<Result<_, _>>()?;
+    let (_, started): (Vec<&Part>, Vec<&Part>) = parts
+        .iter()
+        .partition(|part| process::running(&Place::of(part.name)).is_some());
+    let result = up(parts).and_then(|()| {
         let mut variables = variables()?;
-        // By this a test kills a part and starts it again.
+        // By these a test kills a part and starts it again.
         let xtask = std::env::current_exe().context("xtask does not know where it is")?;
         variables.push(("COLLABEDIT_XTASK", xtask.display().to_string()));
+        variables.push((NAMES, names.join(",")));
         action(&variables)
     });
-    if ran_before {
-        return result;
-    }
-    let stopped = down(result.is_ok());
+    let stopped = down(started, result.is_ok());
     result.and(stopped)
 }
 
-fn up() -> anyhow::Result<()> {
-    for part in PARTS {
+fn up(parts: impl IntoIterator<Item = &'static Part>) -> anyhow::Result<()> {
+    for part in parts {
         let place = Place::of(part.name);
         if process::running(&place).is_none() {
             place.create()?;
@@ -125,8 +148,11 @@ fn up() -> anyhow::Result<()> {
     write_environment()
 }
 
-fn down(wipe: bool) -> anyhow::Result<()> {
-    for part in PARTS.iter().rev() {
+fn down<P>(parts: P, wipe: bool) -> anyhow::Result<()>
+where
+    P: IntoIterator<Item = &'static Part, IntoIter: DoubleEndedIterator>,
+{
+    for part in parts.into_iter().rev() {
         let place = Place::of(part.name);
         process::stop(&place)?;
         if wipe {

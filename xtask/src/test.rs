@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 
 use crate::steps::{STEPS, Step};
-use crate::toolchain;
+use crate::{foundationdb, toolchain};
 
 /// What `test` understands.
 #[derive(clap::Args)]
@@ -15,6 +15,9 @@ pub struct Arguments {
     /// List the steps and run none
     #[arg(long)]
     list: bool,
+    /// Run nothing but the tests in the FoundationDB cluster whose cluster file FDB_CLUSTER_FILE names
+    #[arg(long, conflicts_with = "only")]
+    foundationdb: bool,
 }
 
 /// How one step ended.
@@ -27,7 +30,11 @@ struct Outcome {
 /// Runs the steps. A failing one fails those that need it and no others, so that one run shows all
 /// that is wrong.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let steps = selected(STEPS, arguments.only.as_deref());
+    let steps = if arguments.foundationdb {
+        vec![&foundationdb::LIVE]
+    } else {
+        selected(STEPS, arguments.only.as_deref())
+    };
     if arguments.list {
         for step in steps {
             println!("{:<14}{}", step.name, step.shows);

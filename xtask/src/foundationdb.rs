@@ -1,0 +1,130 @@
+//! The document store in FoundationDB, whose client library and server no registry has: what can be
+//! checked without them is checked in every run, and the rest where somebody has installed them.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::command::{cargo, command, output, run};
+use crate::steps::Step;
+
+/// The tests in a real cluster. They are no part of an ordinary run, which has no cluster.
+pub const LIVE: Step = Step {
+    name: "foundationdb",
+    shows: "the store in a real FoundationDB cluster: conformance, conflicts, several processes",
+    needs: &[],
+    run: test_live,
+};
+
+/// The feature, as cargo is told of it.
+const FEATURE: [&str; 5] = [
+    "--locked",
+    "--package",
+    "document-store",
+    "--features",
+    "foundationdb",
+];
+/// The cluster file; FoundationDB's own tools know it by this name.
+const CLUSTER_FILE: &str = "FDB_CLUSTER_FILE";
+/// The folder of the client library, if the linker does not look there by itself.
+const LIBRARY_FOLDER: &str = "FDB_CLIENT_LIB_PATH";
+
+/// Lints the adapter, for which the client library need not be there, and says what was not tested.
+pub fn lint() -> anyhow::Result<()> {
+    if has_libclang() {
+        let arguments = [
+            &["clippy"][..],
+            &FEATURE,
+            &["--all-targets", "--", "-D", "warnings"],
+        ];
+        run(cargo(&arguments.concat()))?;
+    } else {
+        println!(
+            "libclang is missing, with which FoundationDB's bindings are made: its adapter was NOT \
+             checked.\nOn Debian: apt-get install libclang1 (or set LIBCLANG_PATH to its folder)"
+        );
+    }
+    println!(
+        "The tests in a real FoundationDB cluster were skipped. To run them: {CLUSTER_FILE}=FILE \
+         {LIBRARY_FOLDER}=FOLDER cargo xtask test --foundationdb"
+    );
+    Ok(())
+}
+
+fn test_live() -> anyhow::Result<()> {
+    if env::var_os(CLUSTER_FILE).is_none() {
+        bail!(
+            "{CLUSTER_FILE} is not set: start a FoundationDB 7.3 server and name its cluster file. The \
+             client library, libfdb_c.so, has to be where the linker looks, or in {LIBRARY_FOLDER}"
+        );
+    }
+    for target in [&["--lib", "foundationdb::"], &["--test", "foundationdb"]] {
+        let mut test = cargo(&[&["test"][..], &FEATURE, target].concat());
+        if let Some(folder) = env::var_os(LIBRARY_FOLDER) {
+            // The bindings' build script reads the folder as well, but does not run again when it has
+            // changed; the linker looks here each time, and the loader there.
+            for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH"] {
+                let others = env::var_os(variable).unwrap_or_default();
+                let folders = [Path::new(&folder).to_owned()]
+                    .into_iter()
+                    .chain(env::split_paths(&others));
+                test.env(variable, env::join_paths(folders)?);
+            }
+        }
+        run(test)?;
+    }
+    Ok(())
+}
+
+/// Whether bindgen will find libclang, by what it looks at first: its variable, what LLVM says of
+/// itself, and what the loader knows.
+fn has_libclang() -> bool {
+    if env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let folder = output(command("llvm-config", &["--libdir"]));
+    let in_folder = folder.is_some_and(|folder| {
+        let entries = fs::read_dir(folder.trim()).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.any(|name| is_libclang(&name))
+    });
+    let known = || {
+        ["ldconfig", "/sbin/ldconfig"]
+            .into_iter()
+            .find_map(|program| output(command(program, &["-p"])))
+            .is_some_and(|libraries| libraries.split_whitespace().any(is_libclang))
+    };
+    in_folder || known()
+}
+
+/// Whether a file is libclang, under one of the names that bindgen looks for: `libclang.so`,
+/// `libclang.so.1`, `libclang-14.so.1`, but not `libclang-cpp.so.14`, which is something else.
+fn is_libclang(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("libclang") else {
+        return false;
+    };
+    let version = rest.strip_prefix('-').unwrap_or_default();
+    rest.starts_with(".so") || (version.starts_with(char::is_numeric) && version.contains(".so"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libclang_is_told_from_what_is_called_like_it() {
+        for name in [
+            "libclang.so",
+            "libclang.so.1",
+            "libclang-14.so.1",
+            "libclang-16.so.16.0.6",
+        ] {
+            assert!(is_libclang(name), "{name}");
+        }
+        for name in ["libclang-cpp.so.14", "libclangAST.a", "libLLVM-14.so.1", ""] {
+            assert!(!is_libclang(name), "{name}");
+        }
+    }
+}
