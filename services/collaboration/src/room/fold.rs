@@ -15,9 +15,9 @@ use crate::partition_tail::{TailError, TailRecord};
 impl Room {
     /// Folds one record in.
     pub(super) async fn fold(&mut self, entry: &TailRecord) -> Result<(), TailError> {
-        let landed = self
-            .flight
-            .land(&entry.record, self.parts.writer.identity());
+        let (node, position) = (self.parts.writer.identity(), &entry.record.position);
+        let is_elsewhere = (&position.region, position.node) != (&node.region, node.node);
+        let landed = self.flight.land(&entry.record, node);
         if let Body::Updates(batch) = &entry.record.body {
             for update in &batch.content {
                 if let Err(error) = self.parts.gate.stamps.observe(update.stamp.hlc) {
@@ -28,15 +28,17 @@ impl Room {
                         "a node's clock is too far ahead"
                     );
                 }
-                let ours = landed.as_ref().is_some_and(|landed| landed.is_ours);
-                let node = self.parts.writer.identity();
-                let position = &entry.record.position;
-                if (&position.region, position.node) != (&node.region, node.node) {
-                    let session = &update.stamp.session;
-                    self.pulse.typed_elsewhere(session, Instant::now());
+                if is_elsewhere {
+                    self.pulse
+                        .typed_elsewhere(&update.stamp.session, Instant::now());
                 }
+                let ours = landed.as_ref().is_some_and(|landed| landed.is_ours);
                 self.let_in(update.clone(), ours).await?;
             }
+        }
+        if is_elsewhere {
+            // It also forgets who stopped typing there, though nobody types here.
+            self.settle_pulse();
         }
         if let Some(landed) = landed {
             self.answer(&landed, entry.offset);
