@@ -43,6 +43,11 @@ const RUN_BY_A_STEP: &str = concat!(
     "nore = \"needs Kafka: cargo xtask test --only kafka\"]"
 );
 
+/// The lint that keeps unsafe code out,
+const UNSAFE_LINT: &str = concat!("unsafe", "_code");
+/// and the only file that may ask for an exception: FoundationDB's client has no safe way to start.
+const MAY_BE_UNSAFE: &str = "crates/document-store/src/foundationdb/network.rs";
+
 /// Paths of one machine.
 const MACHINE_PATHS: [&str; 4] = [
     concat!("/wo", "rk/"),
@@ -71,6 +76,20 @@ fn a_file_holds_one_idea() {
         let line_count = text(file).map_or(0, |text| text.lines().count());
         if line_count > LINES_MAX {
             complaints.push(format!("{} has {line_count} lines", file.display()));
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn one_file_may_be_unsafe_and_no_other() {
+    let mut complaints = Vec::new();
+    for file in files().iter().filter(|file| is_source(file)) {
+        let forbids = format!("forbid({UNSAFE_LINT})");
+        let asks = |line: &str| line.contains(UNSAFE_LINT) && !line.contains(&forbids);
+        let text = text(file).unwrap_or_default();
+        if text.lines().any(asks) && !file.ends_with(MAY_BE_UNSAFE) {
+            complaints.push(format!("{} asks for unsafe code", file.display()));
         }
     }
     assert_none(&complaints);
