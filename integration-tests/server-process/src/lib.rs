@@ -15,7 +15,11 @@ use tokio::time::timeout;
 /// How long a server may take to start, with the recovery of its log.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// How variables begin that tell tests something. The server would take them for settings.
-const FOR_TESTS: [&[u8]; 2] = [b"COLLABEDIT_TEST_", b"COLLABEDIT_XTASK"];
+const FOR_TESTS: [&[u8]; 3] = [
+    b"COLLABEDIT_PARTS",
+    b"COLLABEDIT_TEST_",
+    b"COLLABEDIT_XTASK",
+];
 /// How a panic begins in a process's log.
 const PANIC: &str = "panicked at";
 
