@@ -4,22 +4,20 @@
 #![allow(clippy::unwrap_used)] // A program for people at a terminal.
 #![allow(clippy::disallowed_methods)] // It measures, so it reads the clock.
 
+#[path = "../tests/foundationdb/records.rs"]
+mod records;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use clock::Random;
 use disk::RealDisk;
 use document_store::{
-    Admitted, AppendOutcome, CatchUpContent, CatchUpLimits, DocumentStore, EmbeddedKv, OrderedKv,
-    RecordOutcome,
+    AppendOutcome, CatchUpContent, CatchUpLimits, DocumentStore, EmbeddedKv, OrderedKv,
 };
-use document_types::record::{OperationKind, Payload, Stamp, StampedUpdate};
-use document_types::{
-    CounterSpan, DeviceId, Digest, DocumentId, HlcTimestamp, LogOffset, LogPartition, LogSource,
-    PeerId, Principal, RegionId, SessionId, UserId, VersionVector,
-};
+use document_types::{DocumentId, VersionVector};
 use prost::Message;
+use records::{record, source, update};
 
 const PEERS: u64 = 20_000;
 const UPDATES: u32 = 50_000;
@@ -192,52 +190,7 @@ fn report(what: &str, mut latencies: Vec<Duration>) {
     );
 }
 
-fn source() -> LogSource {
-    LogSource {
-        region: RegionId::parse("local").unwrap(),
-        partition: LogPartition(0),
-    }
-}
-
 /// Peer ids as clients draw them: anywhere in 64 bits.
 fn spread(number: u64) -> u64 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-fn record(offset: u64, updates: Vec<StampedUpdate>) -> RecordOutcome {
-    let admitted = updates.into_iter().map(|update| Admitted {
-        update,
-        waited_as: None,
-    });
-    RecordOutcome {
-        offset: LogOffset(offset),
-        admitted: admitted.collect(),
-        ..RecordOutcome::default()
-    }
-}
-
-fn update(peer: u64, at: u32, payload_bytes: usize) -> StampedUpdate {
-    let payload = Bytes::from(vec![at.to_le_bytes()[0]; payload_bytes]);
-    StampedUpdate {
-        stamp: Stamp {
-            hlc: HlcTimestamp::new(1_700_000_000_000, 0),
-            author: Principal {
-                user: UserId::parse("usr_0198c5d2f9b87c3a8f5e0d1c2b3a4958").unwrap(),
-                device: DeviceId::parse("dev_0198c5d2f9b87c3a8f5e0d1c2b3a4958").unwrap(),
-            },
-            session: SessionId::parse("ses_0198c5d2f9b87c3a8f5e0d1c2b3a4958").unwrap(),
-            correlation_id: "0198c5d2f9b8".to_owned(),
-        },
-        span: CounterSpan {
-            peer: PeerId(peer),
-            start: at,
-            end: at + 1,
-        },
-        dependencies: Vec::new(),
-        kinds: vec![OperationKind::Insert],
-        digest: Digest::of(&payload),
-        receipt: Bytes::new(),
-        inserted_text_bytes: 1,
-        payload: Payload::Inline(payload),
-    }
 }

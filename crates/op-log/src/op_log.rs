@@ -63,7 +63,8 @@ pub type AppendFuture = BoxFuture<'static, Result<LogOffset, AppendError>>;
 #[async_trait]
 pub trait OpLog: Send + Sync + 'static {
     /// What tells this log from all others, for its life. Offsets mean something in one log only, so
-    /// whoever remembers one remembers the id as well, and refuses another log.
+    /// whoever remembers one remembers the id as well, and refuses another log. It has 1 to
+    /// [`LOG_ID_BYTES_MAX`](document_types::limits::LOG_ID_BYTES_MAX) bytes.
     fn id(&self) -> &str;
 
     /// How many partitions the log has. It never changes in a log's life, since a document's

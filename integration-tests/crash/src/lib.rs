@@ -25,7 +25,7 @@ mod writer;
 
 pub use hasty_disk::HastyDisk;
 pub use load::Load;
-pub use report::Report;
+pub use report::{Report, assert_kept};
 pub use run::{clients_come_back, clients_die, nodes_come_back};
 pub use server_command::{PlantedBug, ServerCommand};
 pub use slow_disk::SlowDisk;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use testkit::Violation;
 
+use crate::Load;
+
 /// What was done to a server, and which promises it broke.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -34,4 +36,22 @@ impl fmt::Display for Report {
             self.took.as_secs_f64()
         )
     }
+}
+
+/// Asserts that the servers kept their promises, and that enough was done to them.
+///
+/// # Panics
+/// If not, with the report.
+#[track_caller]
+pub fn assert_kept(report: &Report, load: &Load) {
+    assert!(report.violations.is_empty(), "{report}");
+    assert!(report.kills >= load.kills, "{report}");
+    assert!(
+        report.kills_in_flight >= load.kills_in_flight_min(),
+        "{report}"
+    );
+    assert!(
+        report.operations_acknowledged >= load.operations,
+        "{report}"
+    );
 }

@@ -1,7 +1,7 @@
 //! Servers whose log is a Kafka topic keep their promises, one alone and two that share it, when they
 //! are killed at any moment. `cargo xtask test --only kafka` runs it.
 
-use crash::{Load, Report, ServerCommand, clients_die, nodes_come_back};
+use crash::{Load, ServerCommand, assert_kept, clients_die, nodes_come_back};
 use kafka_broker::{Topic, new_topic};
 use server_process::{ServerProcess, real_binary};
 
@@ -16,20 +16,6 @@ fn node(number: u32, topic: &Topic) -> anyhow::Result<ServerCommand> {
         ))
         .with(&format!("log.kafka.topic={}", topic.name))
         .with("log.kafka.development=true"))
-}
-
-#[track_caller]
-fn assert_kept(report: &Report, load: &Load) {
-    assert!(report.violations.is_empty(), "{report}");
-    assert!(report.kills >= load.kills, "{report}");
-    assert!(
-        report.kills_in_flight >= load.kills_in_flight_min(),
-        "{report}"
-    );
-    assert!(
-        report.operations_acknowledged >= load.operations,
-        "{report}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

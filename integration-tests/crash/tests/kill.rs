@@ -1,7 +1,7 @@
 //! A server that is killed at any moment, and started again on what the kill has left, keeps its
 //! promises: the real binary, and the same node on disks that forget what was not synced.
 
-use crash::{Load, PlantedBug, Report, ServerCommand, clients_come_back, clients_die};
+use crash::{Load, PlantedBug, ServerCommand, assert_kept, clients_come_back, clients_die};
 use testkit::Violation;
 
 /// Kills within which a planted bug has to be found.
@@ -9,21 +9,6 @@ const PLANTED_KILLS_MAX: u32 = 5;
 
 fn lossy_server(load: &Load, bug: Option<PlantedBug>) -> ServerCommand {
     ServerCommand::lossy(env!("CARGO_BIN_EXE_lossy-server"), load.seed, bug)
-}
-
-/// The server kept its promises, and enough was done to it.
-#[track_caller]
-fn assert_kept(report: &Report, load: &Load) {
-    assert!(report.violations.is_empty(), "{report}");
-    assert!(report.kills >= load.kills, "{report}");
-    assert!(
-        report.kills_in_flight >= load.kills_in_flight_min(),
-        "{report}"
-    );
-    assert!(
-        report.operations_acknowledged >= load.operations,
-        "{report}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

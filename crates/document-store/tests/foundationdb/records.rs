@@ -1,4 +1,4 @@
-//! Records as the merger appends them.
+//! Records as the merger appends them, for these tests and for the examples that measure.
 
 use bytes::Bytes;
 use document_store::{Admitted, RecordOutcome};

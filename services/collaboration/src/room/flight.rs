@@ -315,14 +315,11 @@ impl Room {
 
     /// If what was written a moment ago is dear to import, for everybody and not for the dry run alone,
     /// then those who type had better do it on a beat.
-    fn heed_cost(&mut self, tried: &Tried, now: Instant) {
+    fn heed_cost(&mut self, tried: &Tried, lags: &[u64], now: Instant) {
         let updates = u32::try_from(tried.harmless.len()).unwrap_or(u32::MAX);
         if tried.harmful.is_empty()
             && tried.processor_time > TRIAL_CHEAP_PER_UPDATE_MAX * updates
-            && self
-                .lags_of(&tried.harmless)
-                .iter()
-                .all(|lag| is_fresh(*lag))
+            && lags.iter().all(|lag| is_fresh(*lag))
         {
             self.pulse.was_dear(now);
         }
@@ -344,9 +341,9 @@ impl Room {
         );
         if tried.unavailable.is_none() {
             let updates = tried.harmless.len() + tried.harmful.len();
-            self.heed_cost(&tried, now);
-            // Whoever did harm is put out below, and of those who have left nothing is kept.
             let lags = self.lags_of(&tried.harmless);
+            self.heed_cost(&tried, &lags, now);
+            // Whoever did harm is put out below, and of those who have left nothing is kept.
             let sessions = tried.harmless.iter().map(|offer| &offer.session).zip(lags);
             let present = sessions.filter(|(session, _)| self.sessions.contains_key(*session));
             self.turns
