@@ -335,3 +335,39 @@ fn local_updates_are_given_out_once_also_after_a_reload() {
     document.import(&update).unwrap();
     assert_eq!(document.text().unwrap(), "ab");
 }
+
+/// The engine calls a text whose styled characters are all deleted empty until the text is decoded,
+/// and then not, since the style's anchors are still there. We call it empty always.
+#[test]
+fn a_text_of_nothing_but_style_anchors_is_empty_before_and_after_it_is_decoded() {
+    let author = CrdtDocument::new(A).unwrap();
+    let emptied = author.engine().get_text("aside");
+    emptied.insert(0, "x").unwrap();
+    emptied.mark(0..1, "bold", true).unwrap();
+    emptied.delete(0, 1).unwrap();
+    author.engine().get_text("body").insert(0, "kept").unwrap();
+    author.commit().unwrap();
+    assert!(!emptied.is_empty(), "decoded, the engine counts anchors");
+
+    let imported = CrdtDocument::new(B).unwrap();
+    imported.import(&all(&author)).unwrap();
+    let snapshot = author.export_snapshot().unwrap();
+    let load = || CrdtDocument::from_snapshot(&snapshot, B).unwrap();
+    let undecoded = load().engine().get_text("aside").is_empty();
+    assert!(undecoded, "undecoded, the engine counts characters");
+
+    let expected = author.state_hash().unwrap();
+    let loaded = load();
+    assert_eq!(loaded.state_hash().unwrap(), expected);
+    // Reading decodes the text, and what was read must not depend on what was read before.
+    loaded.engine().get_text("aside").to_delta();
+    assert!(!loaded.engine().get_text("aside").is_empty());
+    for document in [&author, &imported, &loaded, &load()] {
+        assert_eq!(document.state_hash().unwrap(), expected);
+        assert_eq!(document.text().unwrap(), "kept");
+        assert_eq!(
+            document.deep_value_json().unwrap(),
+            serde_json::json!({ "body": "kept" })
+        );
+    }
+}
