@@ -13,6 +13,7 @@ mod causality;
 mod columns;
 pub(crate) mod envelope;
 mod header;
+mod increments;
 mod operations;
 pub(crate) mod reader;
 mod tables;
@@ -21,8 +22,8 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 
 use document_types::limits::{
-    CHANGE_TIMESTAMP_AHEAD_MAX, CHANGES_PER_UPDATE_MAX, DEPENDENCIES_PER_UPDATE_MAX,
-    OPERATIONS_PER_UPDATE_MAX, PEERS_PER_UPDATE_MAX,
+    CHANGE_TIMESTAMP_AHEAD_MAX, CHANGES_PER_UPDATE_MAX, COUNTER_INCREMENT_MAX,
+    DEPENDENCIES_PER_UPDATE_MAX, OPERATIONS_PER_UPDATE_MAX, PEERS_PER_UPDATE_MAX,
 };
 use document_types::record::OperationKind;
 use document_types::{CounterSpan, OpId, PeerId, VersionVector};
@@ -71,6 +72,18 @@ pub enum InspectError {
     TimestampAhead {
         /// The change's own stamp.
         timestamp_s: i64,
+    },
+    /// A counter is incremented by a number that would make its value depend on the order in which a
+    /// replica gets the increments. The engine offers it to everybody, so it says nothing against whoever
+    /// wrote it.
+    #[error(
+        "a counter is incremented by {increment}, and replicas would not agree on the sum: \
+         increment it by whole numbers of at most {COUNTER_INCREMENT_MAX} either way, count what has \
+         fractions in its smallest unit, and split what is larger"
+    )]
+    InexactIncrement {
+        /// The number, as text, since one that is not a number does not equal itself.
+        increment: String,
     },
 }
 
@@ -144,23 +157,36 @@ pub struct InspectedSpan {
 /// # Errors
 /// [`InspectError`] says which rule or limit it breaks.
 pub fn inspect(update: &[u8], now_ms: u64) -> Result<InspectedUpdate, InspectError> {
-    let (inspected, timestamp_s) = read_with_timestamp(update)?;
+    let (inspected, claims) = read_with_claims(update)?;
+    let timestamp_s = claims.timestamp_s;
     let latest_s = now_ms / 1_000 + CHANGE_TIMESTAMP_AHEAD_MAX.as_secs();
     if u64::try_from(timestamp_s).is_ok_and(|timestamp_s| timestamp_s > latest_s) {
         return Err(InspectError::TimestampAhead { timestamp_s });
     }
+    if let Some(increment) = claims.inexact_increment {
+        return Err(InspectError::InexactIncrement { increment });
+    }
     Ok(inspected)
 }
 
-/// As [`inspect`], for an update whose time was checked when it came.
+/// As [`inspect`], for an update whose time and increments were checked when it came. What is logged
+/// stands, also if it was logged before there was such a check.
 ///
 /// # Errors
 /// As [`inspect`].
 pub fn read(update: &[u8]) -> Result<InspectedUpdate, InspectError> {
-    read_with_timestamp(update).map(|(inspected, _)| inspected)
+    read_with_claims(update).map(|(inspected, _)| inspected)
 }
 
-fn read_with_timestamp(update: &[u8]) -> Result<(InspectedUpdate, i64), InspectError> {
+/// What only whoever lets an update in has to judge: the engine itself can live with any of it.
+struct Claims {
+    /// The latest time at which a change says that it was made.
+    timestamp_s: i64,
+    /// The first increment of a counter that replicas could add up differently.
+    inexact_increment: Option<String>,
+}
+
+fn read_with_claims(update: &[u8]) -> Result<(InspectedUpdate, Claims), InspectError> {
     let mut body = envelope::open(update)?;
     let mut changes = Changes::new();
     let mut findings = Findings::default();
@@ -221,7 +247,11 @@ fn read_with_timestamp(update: &[u8]) -> Result<(InspectedUpdate, i64), InspectE
             .map(|(id, created)| (*id, created.kind))
             .collect(),
     };
-    Ok((inspected, timestamp_max))
+    let claims = Claims {
+        timestamp_s: timestamp_max,
+        inexact_increment: findings.inexact_increment,
+    };
+    Ok((inspected, claims))
 }
 
 /// Follows an update's blocks and says whether a style is open after each.

@@ -371,3 +371,54 @@ fn a_text_of_nothing_but_style_anchors_is_empty_before_and_after_it_is_decoded()
         );
     }
 }
+
+/// The engine rounds a counter's sum after each increment, so what replicas come to depends on the order
+/// in which they got them, and they never agree again.
+#[test]
+fn fractional_increments_add_up_to_what_their_order_makes_of_them() {
+    let updates: Vec<_> = [(1, 0.1), (2, 0.2), (3, 0.3)]
+        .map(|(peer, increment)| {
+            let author = CrdtDocument::new(PeerId(peer)).unwrap();
+            let counter = author.engine().get_counter("counter");
+            counter.increment(increment).unwrap();
+            author.take_local_update().unwrap().unwrap()
+        })
+        .into();
+    let replica = |order: [usize; 3]| {
+        let document = CrdtDocument::new(PeerId(4)).unwrap();
+        for index in order {
+            document.import(&updates[index]).unwrap();
+        }
+        document
+    };
+    let (forwards, backwards) = (replica([0, 1, 2]), replica([2, 1, 0]));
+    assert_eq!(forwards.version().unwrap(), backwards.version().unwrap());
+    let value = |document: &CrdtDocument| document.deep_value_json().unwrap().to_string();
+    assert_eq!(value(&forwards), r#"{"counter":0.6000000000000001}"#);
+    assert_eq!(value(&backwards), r#"{"counter":0.6}"#);
+    assert_ne!(
+        forwards.state_hash().unwrap(),
+        backwards.state_hash().unwrap()
+    );
+    for update in &updates {
+        assert!(matches!(
+            inspect(update, NOW_MS),
+            Err(InspectError::InexactIncrement { .. })
+        ));
+    }
+}
+
+/// The engine writes an increment of less than 2^-52 as the whole number 0, but adds it to its own
+/// replica as it is. Nobody else can see that, so nobody else can refuse it.
+#[test]
+fn a_tiny_increment_stays_with_its_author_until_the_document_is_loaded_from_elsewhere() {
+    let author = CrdtDocument::new(A).unwrap();
+    let counter = author.engine().get_counter("counter");
+    counter.increment(f64::EPSILON / 2.0).unwrap();
+    let update = author.take_local_update().unwrap().unwrap();
+    assert!(inspect(&update, NOW_MS).is_ok());
+    let reader = CrdtDocument::new(B).unwrap();
+    reader.import(&update).unwrap();
+    assert_eq!(reader.version().unwrap(), author.version().unwrap());
+    assert_ne!(reader.state_hash().unwrap(), author.state_hash().unwrap());
+}

@@ -3,8 +3,12 @@
 //! A limit that follows from a published limit of something below us is checked against it by the
 //! compiler, at the end of this file.
 
+mod counters;
+
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+pub use counters::*;
 
 // --- The wire ---------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ pub(crate) fn edit(doc: &LoroDoc, random: &Random) -> LoroResult<()> {
         12..14 => edit_list(&doc.get_list("list"), random, DEPTH),
         14..16 => edit_movable(&doc.get_movable_list("movable"), random, DEPTH),
         16..18 => edit_tree(&doc.get_tree("tree"), random),
-        18 => doc.get_counter("counter").increment(0.5),
+        18 => doc.get_counter("counter").increment(1.0),
         _ => {
             doc.commit();
             doc.set_next_commit_message(word(random));

@@ -2,6 +2,7 @@
 //! don't, the engine would panic later, in the middle of another call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
 use document_types::limits::{ENTRIES_PER_UPDATE_MAX, TREE_POSITION_BYTES_PER_UPDATE_MAX};
 use document_types::record::OperationKind;
@@ -9,6 +10,7 @@ use document_types::{Counter, OpId, PeerId};
 
 use super::columns::Runs;
 use super::header::{Block, COUNTER_MAX, Header};
+use super::increments::{float_is_exact, integer_is_exact};
 use super::reader::{Malformed, Reader};
 use super::tables::{Columns, Container, Deletions, expect, read_containers, read_keys};
 use super::values::{Slot, Values};
@@ -79,6 +81,8 @@ pub(super) struct Findings {
     pub(super) open_styles: BTreeSet<PeerId>,
     /// Whether tree nodes or elements of movable lists are named that the operation does not make.
     pub(super) names_targets: bool,
+    /// The first increment of a counter that replicas could add up differently.
+    pub(super) inexact_increment: Option<String>,
     entries: usize,
     position_bytes: usize,
 }
@@ -259,18 +263,29 @@ impl Decoder<'_, '_> {
             }
             (TREE, VALUE_TREE_MOVE) => self.tree_move(entry)?,
             (COUNTER, VALUE_INTEGER) => {
-                self.values.reader.signed()?;
-                self.kind(OperationKind::Other);
+                let increment = self.values.reader.signed()?;
+                self.increment(integer_is_exact(increment), increment);
             }
             (COUNTER, VALUE_FLOAT) => {
-                if !f64::from_be_bytes(self.values.reader.array()?).is_finite() {
-                    return Err(Malformed("a counter is moved by no finite number").into());
+                let increment = f64::from_be_bytes(self.values.reader.array()?);
+                if !increment.is_finite() {
+                    // Not even from the log: the counter would never hold a number again.
+                    return Err(InspectError::InexactIncrement {
+                        increment: format!("{increment:?}"),
+                    });
                 }
-                self.kind(OperationKind::Other);
+                self.increment(float_is_exact(increment), increment);
             }
             _ => return Err(Malformed("a container has no such operation").into()),
         }
         Ok(())
+    }
+
+    fn increment(&mut self, is_exact: bool, increment: impl Debug) {
+        if !is_exact && self.findings.inexact_increment.is_none() {
+            self.findings.inexact_increment = Some(format!("{increment:?}"));
+        }
+        self.kind(OperationKind::Other);
     }
 
     fn kind(&mut self, kind: OperationKind) {
