@@ -15,7 +15,7 @@ use futures::stream::SplitSink;
 use futures::{Sink, SinkExt, StreamExt};
 use sync_protocol::{
     CloseCode, FragmentOutcome, Frame, JoinAnswer, JoinErrorCode, Magic, Message, Reassembly,
-    RoomErrorCode, ServerText, Subscription, code_from_name, decode_version,
+    RoomErrorCode, ServerText, Subscription, decode_version,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message as SocketMessage;
@@ -455,7 +455,7 @@ fn answer(replica: &mut crate::replica::Replica, message: Message, now: Instant)
             let code = match code {
                 JoinErrorCode::AuthFailed => ErrorCode::PermissionDenied,
                 JoinErrorCode::AppError => app_code
-                    .and_then(|name| code_from_name(&name))
+                    .and_then(|name| ErrorCode::from_name(&name))
                     .unwrap_or(ErrorCode::Internal),
                 JoinErrorCode::VersionUnknown | JoinErrorCode::Unknown => ErrorCode::Internal,
             };

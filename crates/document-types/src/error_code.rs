@@ -13,6 +13,18 @@ pub enum Advice {
     GiveUp,
 }
 
+impl Advice {
+    /// The advice's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Rejoin => "rejoin",
+            Self::Fix => "fix",
+            Self::GiveUp => "give_up",
+        }
+    }
+}
+
 /// Every way in which CollabEdit refuses or fails a request, whichever door it came through.
 ///
 /// The names are the wire's names in JSON and metrics. A new code is added only where a caller would
@@ -58,6 +70,33 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code, for tables that have to name them all.
+    pub const ALL: [Self; 18] = [
+        Self::InvalidUpdate,
+        Self::TooLarge,
+        Self::DocumentTooLarge,
+        Self::PermissionDenied,
+        Self::ForeignPeer,
+        Self::Equivocation,
+        Self::MissingDependency,
+        Self::RateLimited,
+        Self::FragmentTimeout,
+        Self::Suspended,
+        Self::SlowConsumer,
+        Self::Unavailable,
+        Self::Draining,
+        Self::Overloaded,
+        Self::NotFound,
+        Self::UnsupportedVersion,
+        Self::ProtocolViolation,
+        Self::Internal,
+    ];
+
+    /// The code of a wire name, if this version knows it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// The code's name on the wire, in metrics and in logs.
     pub fn as_str(self) -> &'static str {
         match self {

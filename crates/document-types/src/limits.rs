@@ -4,11 +4,13 @@
 //! compiler, at the end of this file.
 
 mod counters;
+mod services;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use counters::*;
+pub use services::*;
 
 // --- The wire ---------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 //! elsewhere. Services depend on this crate and never on each other.
 
 mod collaboration;
+pub mod grpc;
 mod history;
 mod presence;
 

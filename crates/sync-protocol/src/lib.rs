@@ -30,7 +30,7 @@ pub use frame::{
 pub use join::{
     ClientPayload, Feature, JoinAnswer, JoinLimits, JoinPayload, PayloadError, PeerAnswer,
 };
-pub use refusal::{CloseCode, WireRefusal, code_from_name};
+pub use refusal::{CloseCode, WireRefusal};
 pub use session::{Batch, Received, Request, Session, Violation};
 pub use speaker::{Dialect, PutOut, Speaker, Stamps};
 pub use text::{ClientText, ServerText, TextError};

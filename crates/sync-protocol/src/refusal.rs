@@ -2,43 +2,6 @@ use document_types::{Advice, ErrorCode};
 
 use crate::frame::{JoinErrorCode, RoomErrorCode, UpdateStatus};
 
-/// Every error code, for tables that have to name them all.
-const CODES: [ErrorCode; 18] = [
-    ErrorCode::InvalidUpdate,
-    ErrorCode::TooLarge,
-    ErrorCode::DocumentTooLarge,
-    ErrorCode::PermissionDenied,
-    ErrorCode::ForeignPeer,
-    ErrorCode::Equivocation,
-    ErrorCode::MissingDependency,
-    ErrorCode::RateLimited,
-    ErrorCode::FragmentTimeout,
-    ErrorCode::Suspended,
-    ErrorCode::SlowConsumer,
-    ErrorCode::Unavailable,
-    ErrorCode::Draining,
-    ErrorCode::Overloaded,
-    ErrorCode::NotFound,
-    ErrorCode::UnsupportedVersion,
-    ErrorCode::ProtocolViolation,
-    ErrorCode::Internal,
-];
-
-/// The code of a wire name, if this version knows it.
-pub fn code_from_name(name: &str) -> Option<ErrorCode> {
-    CODES.into_iter().find(|code| code.as_str() == name)
-}
-
-/// An advice's name on the wire.
-pub(crate) fn advice_name(advice: Advice) -> &'static str {
-    match advice {
-        Advice::Retry => "retry",
-        Advice::Rejoin => "rejoin",
-        Advice::Fix => "fix",
-        Advice::GiveUp => "give_up",
-    }
-}
-
 /// A WebSocket close code, RFC 6455 section 7.4. Stock clients come back after any of ours but those
 /// from 4400 to 4499; they also stay away after 1008 and 1011, which are therefore never sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,15 +87,15 @@ mod tests {
 
     #[test]
     fn a_code_is_found_by_its_name() {
-        for code in CODES {
-            assert_eq!(code_from_name(code.as_str()), Some(code));
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_name(code.as_str()), Some(code));
         }
-        assert_eq!(code_from_name("too_purple"), None);
+        assert_eq!(ErrorCode::from_name("too_purple"), None);
     }
 
     #[test]
     fn stock_clients_come_back_exactly_after_what_may_pass() {
-        for code in CODES {
+        for code in ErrorCode::ALL {
             let CloseCode(close) = WireRefusal::of(code).close;
             let stays_away = (4400..=4499).contains(&close) || close == 1008 || close == 1011;
             let passes = matches!(code.advice(), Advice::Retry | Advice::Rejoin);
@@ -142,7 +105,7 @@ mod tests {
 
     #[test]
     fn no_refusal_reads_as_an_ack() {
-        for code in CODES {
+        for code in ErrorCode::ALL {
             assert_ne!(WireRefusal::of(code).status, UpdateStatus::Ok);
         }
     }

@@ -230,7 +230,7 @@ mod code_name {
         deserializer: D,
     ) -> Result<ErrorCode, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Ok(crate::code_from_name(&name).unwrap_or(ErrorCode::Internal))
+        Ok(ErrorCode::from_name(&name).unwrap_or(ErrorCode::Internal))
     }
 }
 
@@ -242,7 +242,7 @@ mod advice_name {
         advice: &Advice,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(crate::refusal::advice_name(*advice))
+        serializer.serialize_str(advice.as_str())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
@@ -251,7 +251,7 @@ mod advice_name {
         let name = String::deserialize(deserializer)?;
         [Advice::Retry, Advice::Rejoin, Advice::Fix, Advice::GiveUp]
             .into_iter()
-            .find(|advice| crate::refusal::advice_name(*advice) == name)
+            .find(|advice| advice.as_str() == name)
             .ok_or_else(|| de::Error::custom("an advice is retry, rejoin, fix or give_up"))
     }
 }

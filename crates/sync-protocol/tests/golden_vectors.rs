@@ -12,8 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sync_protocol::{
     ClientPayload, ClientText, Frame, JoinAnswer, JoinErrorCode, Magic, Message, RoomErrorCode,
-    ServerText, Subscription, UpdateStatus, WireRefusal, code_from_name, decode_version,
-    encode_version,
+    ServerText, Subscription, UpdateStatus, WireRefusal, decode_version, encode_version,
 };
 
 fn vectors<T: DeserializeOwned>(file: &str) -> T {
@@ -270,7 +269,7 @@ fn texts_keep_their_form() {
 fn error_codes_read_as_written_down() {
     let rows: Vec<BTreeMap<String, Value>> = vectors("error-codes.json");
     for row in rows {
-        let code = code_from_name(row["code"].as_str().unwrap()).unwrap();
+        let code = document_types::ErrorCode::from_name(row["code"].as_str().unwrap()).unwrap();
         let refusal = WireRefusal::of(code);
         let expected = json!({
             "code": code.as_str(),

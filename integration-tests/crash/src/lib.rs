@@ -3,8 +3,8 @@
 //!
 //! A [`ServerCommand`] says which server is killed: the real binary on this machine's files, or the
 //! same node on a disk that forgets at the kill whatever was not synced, on request with a
-//! [`PlantedBug`]. [`clients_come_back`], [`clients_die`] and [`nodes_come_back`] do the
-//! killing and hand back a [`Report`].
+//! [`PlantedBug`]. [`clients_come_back`], [`clients_die`], [`nodes_come_back`] and
+//! [`deployment_comes_back`] do the killing and hand back a [`Report`].
 //!
 //! The tests are short. A long run, whose figures `--nocapture` shows, is
 //!
@@ -26,6 +26,6 @@ mod writer;
 pub use hasty_disk::HastyDisk;
 pub use load::Load;
 pub use report::{Report, assert_kept};
-pub use run::{clients_come_back, clients_die, nodes_come_back};
+pub use run::{clients_come_back, clients_die, deployment_comes_back, nodes_come_back};
 pub use server_command::{PlantedBug, ServerCommand};
 pub use slow_disk::SlowDisk;

@@ -74,6 +74,56 @@ pub async fn clients_die(command: &ServerCommand, load: &Load) -> anyhow::Result
     run.end()
 }
 
+/// The same with a deployment: clients at gateways, which stand in front of nodes, and all of these
+/// processes are killed in turn.
+///
+/// # Errors
+/// See [`clients_come_back`].
+pub async fn deployment_comes_back(
+    gateways: &[ServerCommand],
+    nodes: &[ServerCommand],
+    load: &Load,
+) -> anyhow::Result<Report> {
+    let mut run = Run::start(nodes, load).await?;
+    let addresses: Vec<_> = run
+        .servers
+        .iter()
+        .filter_map(|node| node.process.services_url())
+        .map(|url| format!("{url:?}"))
+        .collect();
+    let addresses = addresses.join(", ");
+    let mut parties = Vec::new();
+    for (gateway, first) in gateways.iter().zip((0..).step_by(load.clients as usize)) {
+        let gateway = gateway
+            .clone()
+            .with(&format!("services.collaboration=[{addresses}]"))
+            .with(&format!("services.history=[{addresses}]"));
+        let url = run.add(&gateway).await?;
+        let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
+        parties.push(clients.await?);
+    }
+    while run.goes_on(load) {
+        let process = run.report.kills as usize % run.servers.len();
+        if process < nodes.len() {
+            run.kill_behind(process, &mut parties[0], load.operations_per_life())
+                .await?;
+        } else {
+            let clients = &mut parties[process - nodes.len()];
+            run.kill(process, clients, load.operations_per_life())
+                .await?;
+        }
+        run.servers[process].restart().await?;
+    }
+    for clients in &mut parties {
+        run.acknowledge(clients, load.operations).await?;
+    }
+    let replicas = Clients::finish(parties).await?;
+    // Nodes are asked through the gateways.
+    run.nodes = run.servers.drain(..nodes.len()).collect();
+    run.check(replicas).await?;
+    run.end()
+}
+
 /// A server in one of its lives.
 struct Server {
     command: ServerCommand,
@@ -84,12 +134,10 @@ struct Server {
 impl Server {
     async fn start(command: &ServerCommand, folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir(folder)?;
-        let life = 0;
-        let arguments = command.arguments(life);
         Ok(Self {
-            process: ServerProcess::start(command.binary(), folder, &arguments).await?,
+            process: command.start(folder).await?,
             command: command.clone(),
-            life,
+            life: 0,
         })
     }
 
@@ -103,6 +151,8 @@ impl Server {
 /// Servers, and what was done to them.
 struct Run {
     servers: Vec<Server>,
+    /// Servers that clients don't speak to.
+    nodes: Vec<Server>,
     folder: tempfile::TempDir,
     history_path: PathBuf,
     record: Record,
@@ -129,20 +179,30 @@ impl Run {
             folder: folder.path().to_owned(),
             ..Report::default()
         };
-        let mut servers = Vec::new();
-        for (number, command) in (1..).zip(commands) {
-            let folder = folder.path().join(format!("node-{number}"));
-            servers.push(Server::start(command, &folder).await?);
-        }
-        Ok(Self {
-            servers,
+        let mut run = Self {
+            servers: Vec::new(),
+            nodes: Vec::new(),
             folder,
             history_path,
             record,
             random: Random::from_seed(load.seed),
             acknowledged_before: 0,
             report,
-        })
+        };
+        for command in commands {
+            run.add(command).await?;
+        }
+        Ok(run)
+    }
+
+    /// Starts one server more, and says where it serves.
+    async fn add(&mut self, command: &ServerCommand) -> anyhow::Result<String> {
+        let number = self.servers.len() + 1;
+        let folder = self.folder.path().join(format!("node-{number}"));
+        let server = Server::start(command, &folder).await?;
+        let url = server.process.url();
+        self.servers.push(server);
+        Ok(url)
     }
 
     /// Whether kills are missing, or kills in flight. An answer may always be quicker than a kill, so
@@ -185,6 +245,27 @@ impl Run {
         clients.notice_the_kill().await?;
         self.report.kills += 1;
         if clients.was_never_answered(&in_flight) {
+            self.report.kills_in_flight += 1;
+        }
+        self.acknowledged_before = self.record.acknowledged.borrow().operations;
+        Ok(())
+    }
+
+    /// Kills a node that stands behind the gateways, in the same way. Clients are not cut off by it, so
+    /// whether one of them was answered before the kill can't be told: the kill counts as one in flight
+    /// if something was.
+    async fn kill_behind(
+        &mut self,
+        node: usize,
+        clients: &mut Clients,
+        operations: u64,
+    ) -> anyhow::Result<()> {
+        let enough = self.acknowledged_before + operations;
+        self.acknowledge(clients, enough).await?;
+        let in_flight = self.moment_of_flight(clients).await?;
+        self.servers[node].process.kill().await?;
+        self.report.kills += 1;
+        if !in_flight.is_empty() {
             self.report.kills_in_flight += 1;
         }
         self.acknowledged_before = self.record.acknowledged.borrow().operations;

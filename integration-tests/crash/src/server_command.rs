@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use server_process::real_binary;
+use server_process::{ServerProcess, real_binary};
 
 /// What is wrong with a server on purpose. A proof that passes on one of these proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,6 +28,7 @@ pub struct ServerCommand {
     binary: PathBuf,
     settings: Vec<String>,
     lossy: Option<Lossy>,
+    is_part: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ impl ServerCommand {
             binary: real_binary()?,
             settings: Vec::new(),
             lossy: None,
+            is_part: false,
         })
     }
 
@@ -56,6 +58,7 @@ impl ServerCommand {
             binary: binary.into(),
             settings: Vec::new(),
             lossy: Some(Lossy { seed, bug }),
+            is_part: false,
         }
     }
 
@@ -66,9 +69,21 @@ impl ServerCommand {
         self
     }
 
-    /// The program.
-    pub(crate) fn binary(&self) -> &Path {
-        &self.binary
+    /// The same command as a part of a deployment, with only `roles`, as in `["gateway"]`.
+    #[must_use]
+    pub fn with_roles(mut self, roles: &str) -> Self {
+        self.is_part = true;
+        self.with(&format!("roles={roles}"))
+    }
+
+    /// Starts it.
+    pub(crate) async fn start(&self, folder: &Path) -> anyhow::Result<ServerProcess> {
+        let arguments = self.arguments(0);
+        if self.is_part {
+            ServerProcess::serve(&self.binary, folder, &arguments).await
+        } else {
+            ServerProcess::start(&self.binary, folder, &arguments).await
+        }
     }
 
     /// The arguments of the server's life number `life`.

@@ -1,7 +1,9 @@
 //! Servers whose log is a Kafka topic keep their promises, one alone and two that share it, when they
 //! are killed at any moment. `cargo xtask test --only kafka` runs it.
 
-use crash::{Load, ServerCommand, assert_kept, clients_die, nodes_come_back};
+use crash::{
+    Load, ServerCommand, assert_kept, clients_die, deployment_comes_back, nodes_come_back,
+};
 use kafka_broker::{Topic, new_topic};
 use server_process::{ServerProcess, real_binary};
 
@@ -34,6 +36,31 @@ async fn two_nodes_that_are_killed_in_turn_lose_double_and_invent_nothing() -> a
     let topic = new_topic(&[]).await;
     let nodes = [node(1, &topic)?, node(2, &topic)?];
     assert_kept(&nodes_come_back(&nodes, &load).await?, &load);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Kafka: cargo xtask test --only kafka"]
+async fn a_deployment_whose_processes_are_killed_in_turn_loses_and_doubles_nothing()
+-> anyhow::Result<()> {
+    let load = Load::from_environment()?;
+    let topic = new_topic(&[]).await;
+    let token = tempfile::NamedTempFile::new()?;
+    std::fs::write(token.path(), "the-secret-of-one-test")?;
+    let part = |number, roles: &str| {
+        let token = format!("services.token_file={}", token.path().display());
+        anyhow::Ok(node(number, &topic)?.with_roles(roles).with(&token))
+    };
+    let gateways = [part(1, r#"["gateway"]"#)?, part(2, r#"["gateway"]"#)?];
+    let stateful = |number| {
+        let node = part(number, r#"["collaboration", "merger", "history"]"#)?;
+        anyhow::Ok(node.with("services.listen=127.0.0.1:0"))
+    };
+    let nodes = [stateful(1)?, stateful(2)?];
+    assert_kept(
+        &deployment_comes_back(&gateways, &nodes, &load).await?,
+        &load,
+    );
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// How long a server may take to start, with the recovery of its log.
@@ -26,8 +26,9 @@ const PANIC: &str = "panicked at";
 /// A server that runs on a data directory. It is killed when this is dropped.
 pub struct ServerProcess {
     binary: PathBuf,
+    command: &'static str,
     folder: PathBuf,
-    address: SocketAddr,
+    addresses: Addresses,
     process_id: u32,
     child: Child,
     _binary_folder: TempDir,
@@ -40,13 +41,34 @@ impl ServerProcess {
     /// # Errors
     /// If the binary is not there or does not come up.
     pub async fn start(binary: &Path, folder: &Path, arguments: &[String]) -> anyhow::Result<Self> {
+        Self::start_as("dev", binary, folder, arguments).await
+    }
+
+    /// Starts `binary serve` in the same way, as one node of several.
+    ///
+    /// # Errors
+    /// See [`ServerProcess::start`].
+    pub async fn serve(binary: &Path, folder: &Path, arguments: &[String]) -> anyhow::Result<Self> {
+        Self::start_as("serve", binary, folder, arguments).await
+    }
+
+    async fn start_as(
+        command: &'static str,
+        binary: &Path,
+        folder: &Path,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
         let (binary, binary_folder) = pinned(binary)?;
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, address) = spawn(&binary, folder, any_port, arguments).await?;
+        let any_port = Addresses {
+            clients: SocketAddr::from(([127, 0, 0, 1], 0)),
+            services: None,
+        };
+        let (child, addresses) = spawn(&binary, command, folder, any_port, arguments).await?;
         Ok(Self {
             binary,
+            command,
             folder: folder.to_owned(),
-            address,
+            addresses,
             process_id: child.id().context("the server has ended already")?,
             child,
             _binary_folder: binary_folder,
@@ -55,12 +77,18 @@ impl ServerProcess {
 
     /// Where it serves; the same after each restart.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.clients
+    }
+
+    /// Where it answers other nodes, if it does.
+    pub fn services_url(&self) -> Option<String> {
+        let address = self.addresses.services?;
+        Some(format!("http://{address}"))
     }
 
     /// Where it serves, as clients write it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.addresses.clients)
     }
 
     /// The process that was started last.
@@ -82,11 +110,11 @@ impl ServerProcess {
     /// # Errors
     /// If it does not come up again.
     pub async fn restart(&mut self, arguments: &[String]) -> anyhow::Result<()> {
-        let (child, address) = spawn(&self.binary, &self.folder, self.address, arguments).await?;
+        let (command, before) = (self.command, self.addresses);
+        let (child, now) = spawn(&self.binary, command, &self.folder, before, arguments).await?;
         ensure!(
-            address == self.address,
-            "the server came back at {address} instead of {}",
-            self.address
+            now == before,
+            "the server came back at {now:?} instead of {before:?}"
         );
         self.process_id = child.id().context("the server has ended already")?;
         self.child = child;
@@ -149,12 +177,20 @@ fn log_file(folder: &Path) -> PathBuf {
     folder.join("server.log")
 }
 
+/// Where a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Addresses {
+    clients: SocketAddr,
+    services: Option<SocketAddr>,
+}
+
 async fn spawn(
     binary: &Path,
+    name: &str,
     folder: &Path,
-    listen: SocketAddr,
+    listen: Addresses,
     arguments: &[String],
-) -> anyhow::Result<(Child, SocketAddr)> {
+) -> anyhow::Result<(Child, Addresses)> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -170,10 +206,16 @@ async fn spawn(
         }
     }
     let mut child = command
-        .arg("dev")
-        .arg(format!("--listen={listen}"))
+        .arg(name)
+        .arg(format!("--listen={}", listen.clients))
         .arg(format!("--data={}", folder.join("data").display()))
         .args(arguments)
+        // It counts more than what was said of it before.
+        .args(
+            listen
+                .services
+                .map(|address| format!("--set=services.listen={address}")),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -184,14 +226,31 @@ async fn spawn(
         .stdout
         .take()
         .context("the server has no standard output")?;
-    let mut lines = BufReader::new(output).lines();
-    let line = timeout(START_TIME_MAX, lines.next_line())
+    let lines = BufReader::new(output).lines();
+    let addresses = timeout(START_TIME_MAX, read_addresses(lines))
         .await
-        .context("the server did not say in time that it is ready")??
-        .context("the server ended before it was ready; see server.log")?;
-    let address = line
-        .strip_prefix("Editor: http://")
-        .and_then(|rest| rest.trim_end_matches('/').parse().ok())
-        .with_context(|| format!("the server said {line:?} instead of its address"))?;
-    Ok((child, address))
+        .context("the server did not say in time that it is ready")??;
+    Ok((child, addresses))
+}
+
+/// Reads what a server says once it is ready.
+async fn read_addresses(mut lines: Lines<BufReader<ChildStdout>>) -> anyhow::Result<Addresses> {
+    let mut services = None;
+    loop {
+        let line = lines
+            .next_line()
+            .await?
+            .context("the server ended before it was ready; see server.log")?;
+        let (what, url) = line.split_once(": http://").unwrap_or_default();
+        let authority = url.split('/').next().unwrap_or_default();
+        let address = authority
+            .parse()
+            .with_context(|| format!("the server said {line:?} instead of an address"))?;
+        if what == "Services" {
+            services = Some(address);
+        } else {
+            let clients = address;
+            return Ok(Addresses { clients, services });
+        }
+    }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use document_types::{Advice, ErrorCode};
+use document_types::ErrorCode;
 use serde_json::json;
 
 /// A failure as an HTTP answer, `application/problem+json` (RFC 9457) with our code and advice.
@@ -46,17 +46,11 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let advice = match self.code.advice() {
-            Advice::Retry => "retry",
-            Advice::Rejoin => "rejoin",
-            Advice::Fix => "fix",
-            Advice::GiveUp => "give_up",
-        };
         let body = json!({
             "title": status.canonical_reason(),
             "status": status.as_u16(),
             "code": self.code.as_str(),
-            "advice": advice,
+            "advice": self.code.advice().as_str(),
             "detail": self.detail,
         });
         let mut response = (status, Json(body)).into_response();

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use document_types::{DocumentId, LogOffset};
+
+use crate::Role;
 
 /// What the command line understands.
 #[derive(Debug, Parser)]
@@ -16,6 +18,8 @@ use document_types::{DocumentId, LogOffset};
 Examples:
   collabedit dev                                 everything in one process, on this machine
   collabedit dev --listen 127.0.0.1:0            the same, on a port that is free
+  collabedit serve --config node.toml            a node of a deployment, with the roles in the file
+  collabedit check --config node.toml            whether all that it needs is there
   collabedit log show my-notes                   the document's records, oldest first
   collabedit config show --config node.toml      the settings in force, and where each is from
 
@@ -63,6 +67,31 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         web_dir: Option<PathBuf>,
     },
+    /// Run a node of a deployment: the roles that it is given
+    ///
+    /// What nodes share is in Kafka and FoundationDB; what a node lacks it asks on the nodes that the
+    /// settings under `services` name. Once the node is ready, its addresses are printed, one a line.
+    Serve {
+        /// The node's roles, separated by commas; all if none are named
+        #[arg(long, value_name = "ROLES", value_enum, value_delimiter = ',')]
+        roles: Vec<Role>,
+        /// The region it is in
+        #[arg(long, value_name = "REGION")]
+        region: Option<String>,
+        /// Its number, which no other node of the region has
+        #[arg(long, value_name = "NUMBER")]
+        node: Option<u32>,
+        /// The address to serve clients on, or health alone on a node without a gateway
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+        /// The address on which other nodes ask its services
+        #[arg(long, value_name = "ADDRESS")]
+        services_listen: Option<SocketAddr>,
+    },
+    /// Try the settings and everything that a node with them would need
+    ///
+    /// It changes nothing, and says what is wrong and how to mend it.
+    Check,
     /// Look into the operation log
     #[command(subcommand)]
     Log(LogCommand),
@@ -115,12 +144,40 @@ impl Arguments {
         };
         flag("telemetry.filter", log.clone());
         flag("data", data.as_ref().map(text));
-        if let Command::Dev { listen, web_dir } = &self.command {
-            flag("listen", listen.map(|address| address.to_string()));
-            flag("web.directory", web_dir.as_ref().map(text));
+        match &self.command {
+            Command::Dev { listen, web_dir } => {
+                flag("roles", Some(list(&Role::ALL)));
+                flag("listen", listen.map(|address| address.to_string()));
+                flag("web.directory", web_dir.as_ref().map(text));
+            }
+            Command::Serve {
+                roles,
+                region,
+                node,
+                listen,
+                services_listen,
+            } => {
+                let address = |address: &SocketAddr| address.to_string();
+                flag("roles", (!roles.is_empty()).then(|| list(roles)));
+                flag("region", region.clone());
+                flag("node", node.map(|node| node.to_string()));
+                flag("listen", listen.as_ref().map(address));
+                flag("services.listen", services_listen.as_ref().map(address));
+            }
+            _ => {}
         }
         flags
     }
+}
+
+/// Roles as a setting has them.
+fn list(roles: &[Role]) -> String {
+    let names: Vec<_> = roles
+        .iter()
+        .filter_map(ValueEnum::to_possible_value)
+        .map(|role| format!("{:?}", role.get_name()))
+        .collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
@@ -155,6 +212,10 @@ mod tests {
             ("data", "d"),
             ("listen", "127.0.0.1:0"),
             ("node", "7"),
+            (
+                "roles",
+                r#"["gateway", "collaboration", "merger", "history"]"#,
+            ),
             ("telemetry.filter", "warn"),
             ("web.directory", "w"),
         ];

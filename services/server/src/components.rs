@@ -4,23 +4,35 @@ use clock::{Clock, IdSource, Random, SystemClock};
 use disk::{Disk, RealDisk};
 use dry_run::{DryRun, PoolSettings, WorkerCommand, WorkerError, WorkerPool};
 
+use document_store::OrderedKv;
+
 use crate::Settings;
 use crate::data_directory::{self, DataDirectoryError, LOG_FOLDER};
+use crate::plan::{Plan, PlanError, Role};
 
 /// What a node works with, as objects; the counterpart of [`Settings`], which are data. Tests put
 /// others in their place: a disk that loses what was not synced, a clock that jumps, a seed.
 #[derive(Clone)]
 pub struct Components {
-    /// The data directory, for the store.
-    pub data_disk: Arc<dyn Disk>,
-    /// The directory of the operation log.
-    pub log_disk: Arc<dyn Disk>,
+    /// The data directory, on a node that has something embedded in one.
+    pub disks: Option<Disks>,
+    /// The store that nodes share, where the settings name one.
+    pub shared_store: Option<Arc<dyn OrderedKv>>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// Where ids and pauses are drawn from.
     pub random: Random,
-    /// Where updates are tried before they reach the log.
-    pub dry_run: Arc<dyn DryRun>,
+    /// Where updates are tried before they reach the log, on a node that takes any.
+    pub dry_run: Option<Arc<dyn DryRun>>,
+}
+
+/// The data directory's disks.
+#[derive(Clone)]
+pub struct Disks {
+    /// The data directory, for the store.
+    pub data: Arc<dyn Disk>,
+    /// The directory of the operation log in it.
+    pub log: Arc<dyn Disk>,
 }
 
 /// A part of this machine can't be used.
@@ -41,41 +53,89 @@ pub enum ComponentsError {
     /// This program can't find itself, to start it again as a worker.
     #[error("this program's own file can't be found")]
     Program(#[source] std::io::Error),
+    /// See [`PlanError`].
+    #[error("the settings make no node")]
+    Plan(#[from] PlanError),
+    /// A role needs a part that was not put together for it.
+    #[error("the node was put together without {0}, which one of its roles needs")]
+    Without(&'static str),
     /// The worker processes can't be started.
     #[error("the dry run has no workers")]
     DryRun(#[from] WorkerError),
 }
 
 impl Components {
-    /// This machine's own: real files, the system's clock, its randomness, and this program again as
-    /// worker processes, with the sub-command `dry-run-worker`.
+    /// This machine's own, as far as the node's roles need them: real files, the system's clock, its
+    /// randomness, and this program again as worker processes, with the sub-command `dry-run-worker`.
+    /// A store that nodes share is given, if there is one.
     ///
     /// # Errors
     /// [`ComponentsError`] names what can't be used.
-    pub async fn of_this_machine(settings: &Settings) -> Result<Self, ComponentsError> {
-        let directory = |path: std::path::PathBuf| {
-            RealDisk::open(&path).map_err(|source| ComponentsError::Directory { path, source })
-        };
-        let data_disk = Arc::new(directory(settings.data.clone())?);
-        // Before anything is created in it.
-        data_directory::check_or_empty(&*data_disk)?;
-        let log_disk = Arc::new(directory(settings.data.join(LOG_FOLDER))?);
-        let worker = WorkerCommand {
-            program: std::env::current_exe().map_err(ComponentsError::Program)?,
-            arguments: vec!["dry-run-worker".into()],
-        };
-        let pool = PoolSettings::new(settings.dry_run.worker_count);
-        Ok(Self {
-            data_disk,
-            log_disk,
+    pub async fn of_this_machine(
+        settings: &Settings,
+        shared_store: Option<Arc<dyn OrderedKv>>,
+    ) -> Result<Self, ComponentsError> {
+        let plan = Plan::of(settings)?;
+        let mut components = Self {
+            disks: None,
+            shared_store,
             clock: Arc::new(SystemClock),
             random: Random::from_entropy(),
-            dry_run: Arc::new(WorkerPool::start(worker, pool).await?),
-        })
+            dry_run: None,
+        };
+        if plan.is_stateful() {
+            let embedded_log = settings.log.kafka.bootstrap_servers.is_none();
+            if embedded_log || components.shared_store.is_none() {
+                components.disks = Some(disks(settings)?);
+            }
+        }
+        if plan.has(Role::Collaboration) {
+            components.dry_run = Some(Arc::new(workers(settings).await?));
+        }
+        Ok(components)
+    }
+
+    /// The data directory.
+    ///
+    /// # Errors
+    /// [`ComponentsError::Without`] on a node that was put together without one.
+    pub fn disks(&self) -> Result<&Disks, ComponentsError> {
+        let disks = self.disks.as_ref();
+        disks.ok_or(ComponentsError::Without("a data directory"))
+    }
+
+    /// Where updates are tried.
+    ///
+    /// # Errors
+    /// [`ComponentsError::Without`] on a node that was put together without it.
+    pub fn dry_run(&self) -> Result<&Arc<dyn DryRun>, ComponentsError> {
+        let dry_run = self.dry_run.as_ref();
+        dry_run.ok_or(ComponentsError::Without("a dry run"))
     }
 
     /// A new source of ids.
     pub fn ids(&self) -> IdSource {
         IdSource::new(self.clock.clone(), self.random.fork())
     }
+}
+
+/// Starts this program again, as workers.
+pub(crate) async fn workers(settings: &Settings) -> Result<WorkerPool, ComponentsError> {
+    let worker = WorkerCommand {
+        program: std::env::current_exe().map_err(ComponentsError::Program)?,
+        arguments: vec!["dry-run-worker".into()],
+    };
+    let pool = PoolSettings::new(settings.dry_run.worker_count);
+    Ok(WorkerPool::start(worker, pool).await?)
+}
+
+fn disks(settings: &Settings) -> Result<Disks, ComponentsError> {
+    let directory = |path: std::path::PathBuf| {
+        RealDisk::open(&path).map_err(|source| ComponentsError::Directory { path, source })
+    };
+    let data = Arc::new(directory(settings.data.clone())?);
+    // Before anything is created in it.
+    data_directory::check_or_empty(&*data)?;
+    let log = Arc::new(directory(settings.data.join(LOG_FOLDER))?);
+    Ok(Disks { data, log })
 }

@@ -10,14 +10,18 @@ mod components;
 mod data_directory;
 mod host_guard;
 mod node;
+mod plan;
 mod roles;
 mod settings;
+mod shared_store;
 mod web;
 
-pub use components::{Components, ComponentsError};
+pub use components::{Components, ComponentsError, Disks};
 pub use data_directory::DataDirectoryError;
 pub use node::{RunningNode, StartError, start};
+pub use plan::{PlanError, Role};
 pub use settings::{
-    DryRunSettings, KafkaSettings, LogSettings, Settings, StoreSettings, TelemetrySettings,
-    WebSettings,
+    DryRunSettings, FoundationDbSettings, KafkaSettings, LogSettings, ServicesSettings, Settings,
+    StoreSettings, TelemetrySettings, WebSettings,
 };
+pub use shared_store::{SharedStoreError, SharedStores};

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use server::Settings;
 use server::arguments::{Arguments, Command, ConfigCommand, LogCommand};
-use server::commands::{dev, log_show, replay};
+use server::commands::{check, log_show, replay, run as node};
 use service_runtime::configuration::{self, Configuration, Sources};
 
 fn main() -> ExitCode {
@@ -22,7 +22,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let configuration = || settings(arguments);
     match &arguments.command {
-        Command::Dev { .. } => dev::run(&configuration()?.settings),
+        Command::Dev { .. } | Command::Serve { .. } => node::run(&configuration()?.settings),
+        Command::Check => check::run(&configuration()?.settings),
         Command::Log(LogCommand::Show { document, from }) => {
             log_show::run(&configuration()?.settings, document, *from)
         }

@@ -1,18 +1,25 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use document_store::{DocumentStore, StoreError};
 use merger::{LogCheckError, check_log};
 use metrics::gauge;
+use op_log::OpLog;
+use service_api::{Collaboration, History};
 use service_runtime::{
     DrainReport, Health, Metrics, MetricsError, Shutdown, TaskFailure, TaskGroup,
 };
 use tokio::net::TcpListener;
 
+use crate::plan::{Plan, PlanError, Role};
 use crate::roles::gateway::Services;
+use crate::roles::http::Http;
 use crate::roles::log::LogError;
 use crate::roles::storage::StorageError;
-use crate::roles::{self, collaboration, gateway, history, log, presence, storage};
-use crate::{Components, Settings};
+use crate::roles::{self, collaboration, gateway, history, life, log, presence, storage};
+use crate::{Components, ComponentsError, Settings};
 
 /// Always 1; the label `version` says which version of this program runs.
 const BUILD_INFO: &str = "collabedit_build_info";
@@ -32,6 +39,15 @@ pub enum StartError {
     /// See [`MetricsError`].
     #[error("there are no metrics")]
     Metrics(#[from] MetricsError),
+    /// See [`PlanError`].
+    #[error("the settings make no node")]
+    Plan(#[from] PlanError),
+    /// See [`ComponentsError`].
+    #[error("the node was not put together for its roles")]
+    Components(#[from] ComponentsError),
+    /// The node's new life can't be written down.
+    #[error("the node can't begin a new life")]
+    Life(#[from] StoreError),
     /// The data directory or the store can't be used.
     #[error("there is no storage")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -52,82 +68,197 @@ impl From<StorageError> for StartError {
 /// A node that runs.
 pub struct RunningNode {
     address: SocketAddr,
+    has_editor: bool,
+    services_address: Option<SocketAddr>,
     health: Health,
     tasks: TaskGroup,
     shutdown: Shutdown,
     drain_time_max: Duration,
 }
 
-/// Starts all roles of a node in this process.
+/// Starts the roles of a node in this process.
 ///
 /// It listens before it does any work, so that an address that is taken is known at once, and answers
-/// requests once every role has started. [`RunningNode::ready`] waits until the log is merged as well.
+/// requests once every role has started. [`RunningNode::ready`] waits until the roles are ready as well.
 ///
 /// # Errors
 /// [`StartError`]; what had started has ended again then.
 pub async fn start(settings: &Settings, components: Components) -> Result<RunningNode, StartError> {
+    let plan = Plan::of(settings)?;
     let metrics = Metrics::install()?;
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    let listener = listen(settings.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(listen_error(settings.listen))?;
+    let listeners = Listeners::open(settings).await?;
+    let (address, services_address) = (listeners.address, listeners.services_address);
 
-    let (health, tasks, mut shutdown) = (Health::new(), TaskGroup::new(), Shutdown::new());
-    let drain_time_max = settings.drain_time_max();
-    let serving = (listener, &health, metrics);
-    match start_roles(settings, &components, serving, &tasks, &mut shutdown).await {
-        Ok(()) => Ok(RunningNode {
-            address,
-            health,
-            tasks,
-            shutdown,
-            drain_time_max,
-        }),
+    let mut node = RunningNode {
+        address,
+        has_editor: plan.has(Role::Gateway),
+        services_address,
+        health: Health::new(),
+        tasks: TaskGroup::new(),
+        shutdown: Shutdown::new(),
+        drain_time_max: settings.drain_time_max(),
+    };
+    let starting = Starting {
+        settings,
+        components: &components,
+        plan: &plan,
+    };
+    match starting.start_roles(listeners, metrics, &mut node).await {
+        Ok(()) => Ok(node),
         Err(error) => {
-            shutdown.drain(drain_time_max).await;
+            node.shutdown().await;
             Err(error)
         }
     }
 }
 
-/// Each role is built on those before it, and ends before them.
-async fn start_roles(
-    settings: &Settings,
-    components: &Components,
-    (listener, health, metrics): (TcpListener, &Health, Metrics),
-    tasks: &TaskGroup,
-    shutdown: &mut Shutdown,
-) -> Result<(), StartError> {
-    let storage = storage::open(settings, components, shutdown).await?;
-    let log = log::open(settings, components, shutdown).await?;
-    check_log(&settings.region, &*log, &storage.store).await?;
-    roles::merger::start(
-        settings, components, &storage, &log, health, tasks, shutdown,
-    );
-    let collaboration = collaboration::start(components, &storage, &log, tasks, shutdown);
-    let presence = presence::start(tasks, shutdown);
-    let history = history::start(&storage, &log);
-    let services = Services {
-        collaboration,
-        presence,
-        history,
-    };
-    let serving = (health, metrics);
-    gateway::start(
-        settings, components, services, listener, serving, tasks, shutdown,
-    );
-    Ok(())
+/// What a node starts from.
+struct Starting<'a> {
+    settings: &'a Settings,
+    components: &'a Components,
+    plan: &'a Plan,
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(listen_error(address))
+/// The services of this process.
+#[derive(Default)]
+struct Local {
+    collaboration: Option<Arc<dyn Collaboration>>,
+    history: Option<Arc<dyn History>>,
 }
 
-fn listen_error(address: SocketAddr) -> impl FnOnce(std::io::Error) -> StartError {
-    move |source| StartError::Listen { address, source }
+impl Starting<'_> {
+    /// Each role is built on those before it, and ends before them.
+    async fn start_roles(
+        &self,
+        listeners: Listeners,
+        metrics: Metrics,
+        node: &mut RunningNode,
+    ) -> Result<(), StartError> {
+        let http = Http::register(&node.tasks, &mut node.shutdown);
+        let served = roles::services::Services::register(&node.tasks, &mut node.shutdown);
+        let local = if self.plan.is_stateful() {
+            self.start_stateful(node).await?
+        } else {
+            Local::default()
+        };
+        let routes = if self.plan.has(Role::Gateway) {
+            self.start_gateway(&local, node)?
+        } else {
+            Router::new()
+        };
+        if let (Some(listener), Some(token)) = (listeners.services, &self.plan.token) {
+            served.serve(listener, local.collaboration, local.history, token);
+        }
+        http.serve(
+            self.settings,
+            listeners.http,
+            routes,
+            (&node.health, metrics),
+        );
+        Ok(())
+    }
+
+    /// The roles that read the log and the store.
+    async fn start_stateful(&self, node: &mut RunningNode) -> Result<Local, StartError> {
+        let (settings, components) = (self.settings, self.components);
+        let store = storage::open(settings, components, &mut node.shutdown).await?;
+        let log = log::open(settings, components, &mut node.shutdown).await?;
+        check_log(&settings.region, &*log, &store).await?;
+        let state: (&Arc<dyn OpLog>, &DocumentStore) = (&log, &store);
+        let mut local = Local::default();
+        if self.plan.has(Role::Merger) {
+            let (health, tasks) = (&node.health, &node.tasks);
+            roles::merger::start(
+                settings,
+                components,
+                state,
+                health,
+                tasks,
+                &mut node.shutdown,
+            );
+        }
+        if self.plan.has(Role::Collaboration) {
+            let life = life::begin(settings, components, &store).await?;
+            let tasks = &node.tasks;
+            let rooms = collaboration::start(components, life, state, tasks, &mut node.shutdown)?;
+            local.collaboration = Some(rooms);
+        }
+        if self.plan.has(Role::History) {
+            local.history = Some(history::start(settings, state));
+        }
+        Ok(local)
+    }
+
+    /// The gateway, over this node's services or over others', whichever the settings name.
+    fn start_gateway(&self, local: &Local, node: &mut RunningNode) -> Result<Router, StartError> {
+        let (settings, components) = (self.settings, self.components);
+        let presence = presence::start(&node.tasks, &mut node.shutdown);
+        let token = || self.plan.token.as_ref().ok_or(PlanError::NoToken);
+        let collaboration = match &local.collaboration {
+            Some(local) if self.plan.collaboration.is_empty() => local.clone(),
+            _ => gateway::remote_collaboration(
+                (settings, self.plan, token()?),
+                components,
+                &node.health,
+                &node.tasks,
+                &mut node.shutdown,
+            ),
+        };
+        let history = match &local.history {
+            Some(local) if self.plan.history.is_empty() => local.clone(),
+            _ => gateway::remote_history(self.plan, token()?),
+        };
+        let services = Services {
+            collaboration,
+            presence,
+            history,
+        };
+        let (health, tasks) = (&node.health, &node.tasks);
+        Ok(gateway::start(
+            settings,
+            components,
+            services,
+            health,
+            tasks,
+            &mut node.shutdown,
+        ))
+    }
+}
+
+/// The addresses on which a node is spoken to.
+struct Listeners {
+    http: TcpListener,
+    address: SocketAddr,
+    services: Option<TcpListener>,
+    services_address: Option<SocketAddr>,
+}
+
+impl Listeners {
+    async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let (http, address) = listen(settings.listen).await?;
+        let (services, services_address) = match settings.services.listen {
+            Some(address) => {
+                let (listener, address) = listen(address).await?;
+                (Some(listener), Some(address))
+            }
+            None => (None, None),
+        };
+        Ok(Self {
+            http,
+            address,
+            services,
+            services_address,
+        })
+    }
+}
+
+/// A listener, and its address with the real port.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 impl RunningNode {
@@ -136,16 +267,24 @@ impl RunningNode {
         self.address
     }
 
-    /// Where a browser on this machine finds the editor.
-    pub fn editor_address(&self) -> String {
+    /// Where other nodes ask its services, if they can.
+    pub fn services_address(&self) -> Option<SocketAddr> {
+        self.services_address
+    }
+
+    /// Where a browser on this machine finds the editor, on a node with a gateway.
+    pub fn editor_address(&self) -> Option<String> {
+        if !self.has_editor {
+            return None;
+        }
         let mut address = self.address;
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
         }
-        format!("http://{address}/")
+        Some(format!("http://{address}/"))
     }
 
-    /// Waits until every role is ready: what the log held at the start is merged.
+    /// Waits until every role is ready: what the log held at the start is merged, others are reached.
     pub async fn ready(&self) {
         self.health.ready().await;
     }

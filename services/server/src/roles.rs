@@ -3,7 +3,10 @@
 pub mod collaboration;
 pub mod gateway;
 pub mod history;
+pub mod http;
+pub mod life;
 pub mod log;
 pub mod merger;
 pub mod presence;
+pub mod services;
 pub mod storage;

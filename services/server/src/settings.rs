@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_runtime::telemetry::LogFormat;
 
+use crate::Role;
+
 /// All that can be set about a node. Plain data: what does the work (disks, clocks, randomness) is in
 /// [`crate::Components`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,9 +29,13 @@ pub struct Settings {
     /// How long the node may take to end in order once it was asked to, in milliseconds. What is
     /// acknowledged is durable anyway; this is for clients to be told and for work to be finished.
     pub drain_time_max_ms: u64,
+    /// The roles that this node has; the others are asked on the nodes of `services`.
+    pub roles: Vec<Role>,
+    /// Between nodes.
+    pub services: ServicesSettings,
     /// The operation log.
     pub log: LogSettings,
-    /// The embedded store.
+    /// The document store.
     pub store: StoreSettings,
     /// Trying updates before they reach the log.
     pub dry_run: DryRunSettings,
@@ -63,12 +69,43 @@ pub struct KafkaSettings {
     pub development: bool,
 }
 
-/// The embedded store.
+/// Between nodes: what this one serves to others over gRPC, and where it finds what it lacks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServicesSettings {
+    /// The address on which this node's services answer to other nodes, as in `10.0.0.7:9090`.
+    /// Without it they answer to this process alone. The connection is not encrypted.
+    pub listen: Option<SocketAddr>,
+    /// A file with the secret that the services of a deployment show each other, from 16 to 1,024
+    /// visible characters.
+    pub token_file: Option<PathBuf>,
+    /// The collaboration nodes that the gateway spreads documents over, as in
+    /// `["http://10.0.0.7:9090"]`. Where none is named, it uses the role of this node.
+    pub collaboration: Vec<String>,
+    /// The nodes whose history the gateway asks, in the same way.
+    pub history: Vec<String>,
+}
+
+/// The document store: embedded in the data directory, or in a FoundationDB cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSettings {
-    /// Bytes of pages that the store may keep in memory.
+    /// Bytes of pages that the embedded store may keep in memory.
     pub cache_bytes: usize,
+    /// A FoundationDB cluster as the store.
+    pub foundationdb: FoundationDbSettings,
+}
+
+/// A FoundationDB cluster as the store, which nodes may share. It takes a program that was built with
+/// the feature `foundationdb`, and FoundationDB's client library.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FoundationDbSettings {
+    /// The cluster file. Without it, the store is embedded in the data directory. FoundationDB's client
+    /// rewrites it when the coordinators change, so its folder has to be writable.
+    pub cluster_file: Option<PathBuf>,
+    /// What all keys of this store begin with in the cluster, of at most 8 bytes.
+    pub prefix: String,
 }
 
 /// Trying updates before they reach the log.
@@ -108,6 +145,8 @@ impl Default for Settings {
             region: RegionId::parse("local").expect("a short word without control characters"),
             node: 1,
             drain_time_max_ms: u64::try_from(DRAIN_TIME_MAX.as_millis()).unwrap_or(u64::MAX),
+            roles: Role::ALL.to_vec(),
+            services: ServicesSettings::default(),
             log: LogSettings::default(),
             store: StoreSettings::default(),
             dry_run: DryRunSettings::default(),
@@ -141,6 +180,16 @@ impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             cache_bytes: 64 * 1024 * 1024,
+            foundationdb: FoundationDbSettings::default(),
+        }
+    }
+}
+
+impl Default for FoundationDbSettings {
+    fn default() -> Self {
+        Self {
+            cluster_file: None,
+            prefix: "edit".to_owned(),
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crash::{HastyDisk, PlantedBug, SlowDisk};
 use crdt_document::quiet_guarded_panics;
 use disk::{Disk, FaultyDisk, FaultyDiskOptions};
-use server::{Components, Settings};
+use server::{Components, Disks, Settings};
 use service_runtime::{PanicWatch, telemetry};
 
 /// The folder of the operation log in a data directory.
@@ -88,7 +88,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let bug = arguments.planted_bug;
     tracing::info!(seed = arguments.seed, ?bug, "this node's disks are lossy");
-    let mut components = Components::of_this_machine(settings).await?;
+    let mut components = Components::of_this_machine(settings, None).await?;
     let data_options = FaultyDiskOptions::new(arguments.seed);
     let log_options = FaultyDiskOptions {
         tear_chance: LOG_TEAR_CHANCE,
@@ -97,11 +97,12 @@ async fn serve(
     let data_disk = Arc::new(lossy_disk(&settings.data, data_options, bug)?);
     let log_folder = settings.data.join(LOG_FOLDER);
     let log_disk = Arc::new(lossy_disk(&log_folder, log_options, bug)?);
-    components.data_disk = Arc::clone(&data_disk) as Arc<dyn Disk>;
-    components.log_disk = Arc::new(SlowDisk::new(Arc::clone(&log_disk) as _, SYNC_TIME));
+    let mut log: Arc<dyn Disk> = Arc::new(SlowDisk::new(Arc::clone(&log_disk) as _, SYNC_TIME));
     if bug == Some(PlantedBug::AckBeforeAppend) {
-        components.log_disk = Arc::new(HastyDisk::new(components.log_disk, HASTY_DELAY)?);
+        log = Arc::new(HastyDisk::new(log, HASTY_DELAY)?);
     }
+    let data = Arc::clone(&data_disk) as _;
+    components.disks = Some(Disks { data, log });
     let node = server::start(settings, components).await?;
     tokio::select! {
         () = node.ready() => {}
@@ -113,7 +114,7 @@ async fn serve(
         data_disk.set_lies_about_syncs(true);
         log_disk.set_lies_about_syncs(true);
     }
-    println!("Editor: {}", node.editor_address());
+    println!("Editor: http://{}/", node.address());
     tokio::select! {
         failure = node.failed() => Err(failure).context("the node failed"),
         panic = panics.panicked() => Err(anyhow!("a part of the node panicked: {panic}")),

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+mod node;
 mod rooms;
 
 use std::net::SocketAddr;
@@ -15,8 +16,8 @@ use clock::{IdSource, Random, SystemClock};
 use document_types::{DocumentId, ErrorCode, SessionId};
 use gateway::{GatewayLimits, GatewayState, LocalPrincipals, OriginPolicy};
 use service_api::{
-    CurrentState, EveryoneWrites, History, HistoryError, Presence, PresenceError, PresenceEvent,
-    PresenceJoined,
+    Collaboration, CurrentState, EveryoneWrites, History, HistoryError, Presence, PresenceError,
+    PresenceEvent, PresenceJoined,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use client::{Client, Heard, join_payload, subscription};
+use node::Node;
 pub use rooms::{Rooms, room_text};
 
 /// A gateway that serves on a port of its own.
@@ -32,8 +34,12 @@ pub struct Served {
     pub rooms: Arc<Rooms>,
     pub drain: CancellationToken,
     pub sockets: TaskTracker,
+    _node: Option<Node>,
     _task: JoinSet<()>,
 }
+
+/// Whether the rooms and the history are elsewhere: the test program `over_grpc` has all suites again.
+const OVER_GRPC: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"over_grpc");
 
 impl Served {
     pub async fn start() -> Self {
@@ -44,10 +50,18 @@ impl Served {
     pub async fn with(change: impl FnOnce(&mut GatewayState)) -> Self {
         let rooms = Arc::new(Rooms::default());
         let clock = Arc::new(SystemClock);
+        let (node, collaboration, history): (_, Arc<dyn Collaboration>, Arc<dyn History>);
+        if OVER_GRPC {
+            let started = Node::start(rooms.clone()).await;
+            (collaboration, history) = started.handles();
+            node = Some(started);
+        } else {
+            (node, collaboration, history) = (None, rooms.clone(), rooms.clone());
+        }
         let mut state = GatewayState {
-            collaboration: rooms.clone(),
+            collaboration,
             presence: Arc::new(Mirror::default()),
-            history: rooms.clone(),
+            history,
             authenticator: Arc::new(LocalPrincipals),
             permissions: Arc::new(EveryoneWrites),
             origins: OriginPolicy::SameHost,
@@ -69,6 +83,7 @@ impl Served {
             rooms,
             drain,
             sockets,
+            _node: node,
             _task: task,
         }
     }

@@ -1,13 +1,16 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use gateway::{GatewayLimits, GatewayState, LocalPrincipals, OriginPolicy};
+use service_api::grpc::{
+    RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServiceToken,
+};
 use service_api::{Collaboration, EveryoneWrites, History, Presence};
-use service_runtime::{Health, Metrics, Shutdown, TaskGroup};
-use tokio::net::TcpListener;
+use service_runtime::{Health, Shutdown, TaskGroup};
 
-use crate::{Components, Settings, host_guard, web};
+use crate::plan::Plan;
+use crate::{Components, Settings, web};
 
 /// What the gateway stands in front of.
 pub struct Services {
@@ -16,17 +19,16 @@ pub struct Services {
     pub history: Arc<dyn History>,
 }
 
-/// Serves pages, sockets, health and metrics on `listener`.
+/// Starts the gateway; the routes are for the node's listener.
 pub fn start(
     settings: &Settings,
     components: &Components,
     services: Services,
-    listener: TcpListener,
-    (health, metrics): (&Health, Metrics),
+    health: &Health,
     tasks: &TaskGroup,
     shutdown: &mut Shutdown,
-) {
-    let (http, sockets) = (tasks.sibling(), tasks.sibling());
+) -> Router {
+    let sockets = tasks.sibling();
     let gateway = gateway::router(GatewayState {
         collaboration: services.collaboration,
         presence: services.presence,
@@ -45,23 +47,6 @@ pub fn start(
         Some(directory) => web::Pages::Directory(directory.clone()),
         None => web::Pages::Embedded,
     };
-    let routes = Router::new()
-        .merge(gateway)
-        .merge(health.router())
-        .merge(metrics.router())
-        .merge(web::router(pages));
-    let routes = host_guard::guard(routes, settings.listen.ip());
-
-    let stopped = http.stop_token().cancelled_owned();
-    // A frame is written whole, so there is nothing for the kernel to wait for.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a socket may lag");
-        }
-    });
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped);
-    http.spawn("http", async move { serving.await });
-    http.spawn("metrics upkeep", upkeep(metrics, http.stop_token()));
 
     let ready = health.component("gateway", "starting");
     ready.ready();
@@ -69,8 +54,46 @@ pub fn start(
         // Whoever sends traffic here stops while the sockets are still told.
         ready.not_ready("draining");
         sockets.stop().await;
-        http.stop().await;
     });
+    Router::new().merge(gateway).merge(web::router(pages))
+}
+
+/// Collaboration on other nodes. The node is ready once it is connected to one of them.
+pub fn remote_collaboration(
+    (settings, plan, token): (&Settings, &Plan, &ServiceToken),
+    components: &Components,
+    health: &Health,
+    tasks: &TaskGroup,
+    shutdown: &mut Shutdown,
+) -> Arc<dyn Collaboration> {
+    let streams = tasks.sibling();
+    let remote = Arc::new(RemoteCollaboration::start(RemoteCollaborationParts {
+        nodes: plan.collaboration.clone(),
+        token: token.clone(),
+        partition_count: settings.log.partition_count,
+        random: components.random.fork(),
+        tasks: streams.tracker(),
+        stop: streams.stop_token(),
+    }));
+    let ready = health.component("collaboration nodes", "connecting to one of them");
+    let (connecting, stop) = (remote.clone(), streams.stop_token());
+    streams.spawn("collaboration nodes", async move {
+        if stop
+            .run_until_cancelled(connecting.connected())
+            .await
+            .is_some()
+        {
+            ready.ready();
+        }
+        Ok::<_, Infallible>(())
+    });
+    shutdown.register("collaboration nodes", async move || streams.stop().await);
+    remote
+}
+
+/// History on other nodes.
+pub fn remote_history(plan: &Plan, token: &ServiceToken) -> Arc<dyn History> {
+    Arc::new(RemoteHistory::new(&plan.history, token.clone()))
 }
 
 fn origins(settings: &Settings) -> OriginPolicy {
@@ -79,12 +102,4 @@ fn origins(settings: &Settings) -> OriginPolicy {
     } else {
         OriginPolicy::Exact(settings.web.origins.iter().cloned().collect())
     }
-}
-
-async fn upkeep(
-    metrics: Metrics,
-    stop: tokio_util::sync::CancellationToken,
-) -> Result<(), std::convert::Infallible> {
-    stop.run_until_cancelled(metrics.upkeep()).await;
-    Ok(())
 }

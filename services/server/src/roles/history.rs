@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
+use document_store::DocumentStore;
 use history::HistoryNode;
 use op_log::OpLog;
 use service_api::History;
 
-use super::storage::Storage;
+use crate::Settings;
 
 /// Puts the history together. It keeps nothing that has to end.
-pub fn start(storage: &Storage, log: &Arc<dyn OpLog>) -> Arc<dyn History> {
-    let region = storage.identity.region.clone();
-    Arc::new(HistoryNode::new(region, log.clone(), storage.store.clone()))
+pub fn start(
+    settings: &Settings,
+    (log, store): (&Arc<dyn OpLog>, &DocumentStore),
+) -> Arc<dyn History> {
+    let region = settings.region.clone();
+    Arc::new(HistoryNode::new(region, log.clone(), store.clone()))
 }

@@ -6,7 +6,7 @@ use op_log::{
 };
 use service_runtime::Shutdown;
 
-use crate::{Components, LogSettings, Settings};
+use crate::{Components, ComponentsError, LogSettings, Settings};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum LogError {
     /// See [`OpenError`].
     #[error("the log in the data directory can't be opened")]
     Embedded(#[from] OpenError),
+    /// There is no directory for it.
+    #[error("the node has no log")]
+    Missing(#[from] ComponentsError),
     /// See [`KafkaOpenError`].
     #[error("the log in Kafka can't be opened")]
     Kafka(#[from] KafkaOpenError),
@@ -37,7 +40,7 @@ pub async fn open(
         return Ok(log);
     }
     let options = EmbeddedLogOptions::new(settings.log.partition_count);
-    let (disk, random) = (components.log_disk.clone(), components.random.fork());
+    let (disk, random) = (components.disks()?.log.clone(), components.random.fork());
     let log = blocking(move || EmbeddedOpLog::open(disk, &options, &random)).await?;
     let log = Arc::new(log);
     let closed = log.clone();

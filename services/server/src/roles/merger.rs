@@ -1,19 +1,18 @@
 use std::sync::Arc;
 
 use clock::Offload;
+use document_store::DocumentStore;
 use merger::{Merger, MergerParts};
 use op_log::OpLog;
 use service_runtime::{Health, Shutdown, TaskGroup};
 
-use super::storage::Storage;
 use crate::{Components, Settings};
 
 /// Starts merging the log into the store. The merger is ready once what the log holds now is merged.
 pub fn start(
     settings: &Settings,
     components: &Components,
-    storage: &Storage,
-    log: &Arc<dyn OpLog>,
+    (log, store): (&Arc<dyn OpLog>, &DocumentStore),
     health: &Health,
     tasks: &TaskGroup,
     shutdown: &mut Shutdown,
@@ -22,7 +21,7 @@ pub fn start(
     let merger = Arc::new(Merger::start(MergerParts {
         region: settings.region.clone(),
         log: log.clone(),
-        store: storage.store.clone(),
+        store: store.clone(),
         clock: components.clock.clone(),
         ids: components.ids(),
         offload: Offload::Threads,

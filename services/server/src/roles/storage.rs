@@ -1,21 +1,11 @@
 use std::sync::Arc;
 
-use clock::HybridLogicalClock;
-use collaboration::NodeIdentity;
-use disk::DiskLock;
-use document_store::{DocumentStore, EmbeddedKv, KvError, NodeCeiling, StoreError};
+use disk::{Disk, DiskLock};
+use document_store::{DocumentStore, EmbeddedKv, KvError, OrderedKv, StoreError};
 use service_runtime::Shutdown;
 
 use crate::data_directory::{self, DataDirectoryError};
-use crate::{Components, Settings};
-
-/// The node's storage, and what it has to begin with: an epoch of its own and a clock that goes on
-/// above every stamp it ever gave.
-pub struct Storage {
-    pub store: DocumentStore,
-    pub identity: NodeIdentity,
-    pub stamps: Arc<HybridLogicalClock>,
-}
+use crate::{Components, ComponentsError, Settings};
 
 /// Why there is no storage.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +13,9 @@ pub enum StorageError {
     /// See [`DataDirectoryError`].
     #[error("the data directory can't be used")]
     Directory(#[from] DataDirectoryError),
+    /// There is none for this node.
+    #[error("the node has no store")]
+    Missing(#[from] ComponentsError),
     /// The store's file can't be opened.
     #[error("the store can't be opened")]
     Open(#[from] KvError),
@@ -31,7 +24,7 @@ pub enum StorageError {
     Store(#[from] StoreError),
 }
 
-/// Opens the data directory and the store, and begins a new life of the node.
+/// Opens the store: the shared one, if there is one, or that in the data directory.
 ///
 /// # Errors
 /// [`StorageError`] says which part refuses.
@@ -39,11 +32,17 @@ pub async fn open(
     settings: &Settings,
     components: &Components,
     shutdown: &mut Shutdown,
-) -> Result<Storage, StorageError> {
-    let (lock, kv) = open_files(settings, components).await?;
-    shutdown.register("data directory", async move || drop(lock));
+) -> Result<DocumentStore, StorageError> {
+    let kv: Arc<dyn OrderedKv> = if let Some(shared) = &components.shared_store {
+        shared.clone()
+    } else {
+        let (disk, cache_bytes) = (components.disks()?.data.clone(), settings.store.cache_bytes);
+        let (lock, kv) = open_files(disk, cache_bytes).await?;
+        shutdown.register("data directory", async move || drop(lock));
+        Arc::new(kv)
+    };
 
-    let store = DocumentStore::open(Arc::new(kv), components.random.fork()).await?;
+    let store = DocumentStore::open(kv, components.random.fork()).await?;
     let synced = store.clone();
     shutdown.register("store", async move || {
         if let Err(error) = synced.sync().await {
@@ -54,33 +53,13 @@ pub async fn open(
             );
         }
     });
-
-    let node = settings.node_id();
-    let life = store.take_node_epoch(node).await?;
-    tracing::info!(
-        node = node.0,
-        epoch = life.epoch.0,
-        "began a life of this node"
-    );
-    let ceilings = Arc::new(NodeCeiling::new(store.clone(), node, life.epoch));
-    let stamps = HybridLogicalClock::new(components.clock.clone(), ceilings, life.hlc_ceiling);
-    let identity = NodeIdentity {
-        region: settings.region.clone(),
-        node,
-        epoch: life.epoch,
-    };
-    Ok(Storage {
-        store,
-        identity,
-        stamps: Arc::new(stamps),
-    })
+    Ok(store)
 }
 
 async fn open_files(
-    settings: &Settings,
-    components: &Components,
+    disk: Arc<dyn Disk>,
+    cache_bytes: usize,
 ) -> Result<(DiskLock, EmbeddedKv), StorageError> {
-    let (disk, cache_bytes) = (components.data_disk.clone(), settings.store.cache_bytes);
     let open = move || {
         let lock = data_directory::open(&*disk)?;
         Ok((lock, EmbeddedKv::open(&*disk, cache_bytes)?))

@@ -1,14 +1,16 @@
-//! All roles in one process, on one machine.
+//! A node in this process: all roles on one machine (`dev`), or some of a deployment (`serve`).
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use crdt_document::quiet_guarded_panics;
+use document_store::OrderedKv;
 use service_runtime::{PanicWatch, Signals, raise_file_descriptor_limit, telemetry};
 
-use crate::{Components, Settings, start};
+use crate::{Components, RunningNode, Settings, SharedStores, start};
 
-/// Runs all roles in this process until it is asked to stop.
+/// Runs a node in this process until it is asked to stop.
 ///
 /// # Errors
 /// If the node can't start, or a part of it failed while it ran.
@@ -21,23 +23,29 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let panics = PanicWatch::install();
     // The engine's panics are caught; any other one ends the process.
     quiet_guarded_panics();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let result = runtime.block_on(serve(settings, &panics));
-    // What still runs was given its time.
-    runtime.shutdown_background();
-    result
+    SharedStores::run(|stores| {
+        let shared_store = stores.open(&settings.store.foundationdb)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let result = runtime.block_on(serve(settings, shared_store, &panics));
+        // What still runs was given its time.
+        runtime.shutdown_background();
+        result
+    })?
 }
 
-async fn serve(settings: &Settings, panics: &PanicWatch) -> anyhow::Result<()> {
+async fn serve(
+    settings: &Settings,
+    shared_store: Option<Arc<dyn OrderedKv>>,
+    panics: &PanicWatch,
+) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let components = Components::of_this_machine(settings).await?;
+    let components = Components::of_this_machine(settings, shared_store).await?;
     let node = start(settings, components).await?;
-    let address = node.editor_address();
     tokio::select! {
         biased;
-        () = node.ready() => announce(&address),
+        () = node.ready() => announce(&node),
         signal = signals.next() => {
             tracing::info!(signal, "asked to stop before it was ready");
             node.shutdown().await;
@@ -63,14 +71,25 @@ async fn serve(settings: &Settings, panics: &PanicWatch) -> anyhow::Result<()> {
     outcome
 }
 
-/// Says on the standard output where the editor is: for people, and for programs that started this
-/// one and wait for the line.
-fn announce(address: &str) {
+/// Says on the standard output where the node is: for people, and for programs that started this one
+/// and wait for the last line.
+fn announce(node: &RunningNode) {
+    let mut text = String::new();
+    if let Some(address) = node.services_address() {
+        text += &format!("Services: http://{address}\n");
+    }
+    text += &match node.editor_address() {
+        Some(address) => format!("Editor: {address}\n"),
+        None => format!("Health: http://{}/readyz\n", node.address()),
+    };
     let mut output = std::io::stdout().lock();
-    if let Err(error) = writeln!(output, "Editor: {address}").and_then(|()| output.flush()) {
+    if let Err(error) = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "nobody reads the address"
+            "nobody reads the addresses"
         );
     }
 }

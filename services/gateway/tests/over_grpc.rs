@@ -1,0 +1,9 @@
+//! The gateway's suites once more, with the rooms and the history on a node that is spoken to over
+//! gRPC: a client can't tell where they are.
+
+#[path = "lifetime.rs"]
+mod lifetime;
+#[path = "stock_client.rs"]
+mod stock_client;
+#[path = "sync.rs"]
+mod sync;
