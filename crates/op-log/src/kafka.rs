@@ -3,6 +3,7 @@
 mod appender;
 mod catch_up;
 mod client;
+mod group;
 mod open_error;
 mod recent;
 mod tails;
@@ -32,6 +33,7 @@ use crate::{AppendFuture, Cause, LogEntry, OpLog, ReadError, ReadLimit, TrimErro
 use appender::Appender;
 use catch_up::{CatchUp, CatchUpError};
 use client::{Reports, client_config, kafka_offset, kafka_partition};
+pub use group::KafkaGroupMember;
 pub use open_error::{KafkaOpenError, Shortcoming};
 use tails::{Plan, Tails};
 

@@ -11,10 +11,12 @@ mod errors;
 mod kafka;
 pub mod metric_names;
 mod op_log;
+mod partition_share;
 mod simulated;
 
 pub use embedded::{Damage, EmbeddedLogOptions, EmbeddedOpLog, OpenError};
 pub use errors::{AppendError, Cause, ReadError, TrimError};
-pub use kafka::{KafkaLogOptions, KafkaOpLog, KafkaOpenError, Shortcoming};
+pub use kafka::{KafkaGroupMember, KafkaLogOptions, KafkaOpLog, KafkaOpenError, Shortcoming};
 pub use op_log::{AppendFuture, LogEntry, OpLog, ReadLimit};
+pub use partition_share::PartitionShare;
 pub use simulated::{FaultChances, FaultCounts, SimulatedLog, SimulatedOpLog};

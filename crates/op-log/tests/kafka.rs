@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // The broker's address comes from the environment.
 
 mod kafka {
+    mod group;
     mod suite;
     mod topic;
 }

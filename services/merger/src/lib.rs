@@ -12,13 +12,15 @@ mod log_check;
 pub mod metrics;
 mod partition;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clock::{Clock, IdSource, Offload};
 use document_store::DocumentStore;
 use document_types::{LogPartition, LogSource, RegionId};
-use op_log::OpLog;
-use tokio_util::sync::CancellationToken;
+use op_log::{OpLog, PartitionShare};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use fold_queue::FoldQueue;
@@ -31,6 +33,9 @@ pub struct MergerParts {
     pub region: RegionId,
     /// The log.
     pub log: Arc<dyn OpLog>,
+    /// The partitions that this merger has. It is for dividing work among mergers of one store: where two
+    /// merge the same partition, the position in each transaction keeps them from doing it twice.
+    pub share: PartitionShare,
     /// The documents' state.
     pub store: DocumentStore,
     /// Wall-clock time.
@@ -47,41 +52,86 @@ pub struct MergerParts {
 
 /// A running merger.
 pub struct Merger {
-    partitions: Vec<MergeProgress>,
+    partitions: watch::Receiver<BTreeMap<LogPartition, MergeProgress>>,
 }
 
 impl Merger {
-    /// Starts merging every partition of the log from where merging stopped.
+    /// Starts merging the partitions of its share, each from where merging stopped.
     pub fn start(parts: MergerParts) -> Self {
         let parts = Arc::new(parts);
         let folds = Arc::new(FoldQueue::new(parts.clock.clone()));
         parts.tasks.spawn(folder::run(parts.clone(), folds.clone()));
-        let partitions = (0..parts.log.partition_count())
-            .map(|partition| {
-                let source = LogSource {
-                    region: parts.region.clone(),
-                    partition: LogPartition(partition),
-                };
-                partition::start(parts.clone(), folds.clone(), source)
-            })
-            .collect();
+        let (running, partitions) = watch::channel(BTreeMap::new());
+        let mut share = MergedShare {
+            parts: parts.clone(),
+            folds,
+            stops: BTreeMap::new(),
+            running,
+        };
+        // The partitions that are known already are there when this returns.
+        let mut known = parts.share.clone();
+        share.adopt(&known.current());
+        let following = async move {
+            loop {
+                known.changed().await;
+                share.adopt(&known.current());
+            }
+        };
+        let stop = parts.stop.clone();
+        parts.tasks.spawn(async move {
+            stop.run_until_cancelled(following).await;
+        });
         Self { partitions }
     }
 
-    /// How far each partition is merged, in the partitions' order.
-    pub fn progress(&self) -> &[MergeProgress] {
-        &self.partitions
+    /// How far a partition is merged, if this merger has it now.
+    pub fn progress(&self, partition: LogPartition) -> Option<MergeProgress> {
+        self.partitions.borrow().get(&partition).cloned()
     }
 
-    /// Waits until everything that was in the log at the call is merged.
+    /// Waits until everything is merged that was in this merger's partitions at the call.
     ///
     /// # Errors
     /// [`op_log::ReadError`] if the log can't say where its tails are.
     pub async fn caught_up(&self, log: &dyn OpLog) -> Result<(), op_log::ReadError> {
-        for (partition, progress) in (0..).map(LogPartition).zip(&self.partitions) {
+        let partitions = self.partitions.borrow().clone();
+        for (partition, progress) in partitions {
             let tail = log.tail(partition).await?;
             progress.wait_for(tail).await;
         }
         Ok(())
+    }
+}
+
+/// The partitions that are being merged.
+struct MergedShare {
+    parts: Arc<MergerParts>,
+    folds: Arc<FoldQueue>,
+    /// Each ends the merging of one.
+    stops: BTreeMap<LogPartition, DropGuard>,
+    running: watch::Sender<BTreeMap<LogPartition, MergeProgress>>,
+}
+
+impl MergedShare {
+    /// Merges what is in `share`, and nothing else any more.
+    fn adopt(&mut self, share: &BTreeSet<LogPartition>) {
+        let mut running = self.running.borrow().clone();
+        running.retain(|partition, _| share.contains(partition));
+        self.stops.retain(|partition, _| share.contains(partition));
+        for partition in share {
+            if self.stops.contains_key(partition) {
+                continue;
+            }
+            let source = LogSource {
+                region: self.parts.region.clone(),
+                partition: *partition,
+            };
+            let stop = self.parts.stop.child_token();
+            let (parts, folds) = (self.parts.clone(), self.folds.clone());
+            let progress = partition::start(parts, folds, source, stop.clone());
+            self.stops.insert(*partition, stop.drop_guard());
+            running.insert(*partition, progress);
+        }
+        self.running.send_replace(running);
     }
 }

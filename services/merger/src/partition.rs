@@ -14,6 +14,7 @@ use futures::StreamExt;
 use lru::LruCache;
 use op_log::{LogEntry, ReadError, ReadLimit};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::MergerParts;
 use crate::fold_queue::FoldQueue;
@@ -43,11 +44,12 @@ impl MergeProgress {
     }
 }
 
-/// Starts merging one partition.
+/// Starts merging one partition, until `stop`.
 pub(crate) fn start(
     parts: Arc<MergerParts>,
     folds: Arc<FoldQueue>,
     source: LogSource,
+    stop: CancellationToken,
 ) -> MergeProgress {
     let (progress, merged_end) = watch::channel(LogOffset(0));
     let merging = PartitionMerger {
@@ -56,6 +58,7 @@ pub(crate) fn start(
         folds,
         source,
         progress,
+        stop,
     };
     parts.tasks.spawn(merging.run());
     MergeProgress { merged_end }
@@ -66,6 +69,7 @@ struct PartitionMerger {
     folds: Arc<FoldQueue>,
     source: LogSource,
     progress: watch::Sender<LogOffset>,
+    stop: CancellationToken,
     /// The fold's state of documents that were merged lately. It is a cache: a transaction states
     /// the position it goes on from, and a state that is behind is loaded anew.
     states: LruCache<DocumentId, DocumentState>,
@@ -92,7 +96,7 @@ enum MergeError {
 
 impl PartitionMerger {
     async fn run(mut self) {
-        let stop = self.parts.stop.clone();
+        let stop = self.stop.clone();
         let mut pause = MERGE_RETRY_PAUSE;
         loop {
             let merging = self.merge_on(&mut pause);

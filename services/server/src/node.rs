@@ -176,7 +176,7 @@ impl Starting<'_> {
                 health,
                 tasks,
                 &mut node.shutdown,
-            );
+            )?;
         }
         if self.plan.has(Role::Collaboration) {
             let life = life::begin(settings, components, &store).await?;

@@ -12,8 +12,9 @@ use document_store::{
 use document_types::record::OpRecord;
 use document_types::{LogOffset, LogPartition, NodeEpoch, NodeId, RegionId};
 use merger::{Merger, MergerParts};
-use op_log::{FaultChances, OpLog, ReadLimit, SimulatedLog, SimulatedOpLog};
+use op_log::{FaultChances, OpLog, PartitionShare, ReadLimit, SimulatedLog, SimulatedOpLog};
 use service_api::EveryoneWrites;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +27,10 @@ use crate::trial::{FaultyDryRun, TrialWeather};
 pub const START_MS: u64 = 1_767_225_600_000;
 /// How long a node or merger that can't start waits before it tries again.
 const START_RETRY: Duration = Duration::from_millis(100);
+/// How often two mergers have the same partition for as long as a division holds,
+const SHARED_CHANCE: f64 = 0.2;
+/// and how often one does not hear of what it lost.
+const UNHEARD_CHANCE: f64 = 0.2;
 
 /// The servers of one region.
 #[derive(Clone)]
@@ -79,6 +84,8 @@ pub struct Life {
 /// One life of a merger.
 struct MergerLife {
     merger: Arc<Merger>,
+    /// Decides which partitions it has.
+    share: watch::Sender<Option<BTreeSet<LogPartition>>>,
     stop: CancellationToken,
     log: Arc<SimulatedOpLog>,
     kv: SimulatedKv,
@@ -305,7 +312,10 @@ impl Cluster {
                 let kv = cluster.0.store.handle(cluster.0.random.fork(), faults);
                 lock(&cluster.0.kvs).push(kv.clone());
                 match cluster.begin_merger(kv).await {
-                    Ok(life) => break lock(&cluster.0.mergers).push(life),
+                    Ok(life) => {
+                        lock(&cluster.0.mergers).push(life);
+                        break cluster.divide_partitions();
+                    }
                     Err(_) => tokio::time::sleep(START_RETRY).await,
                 }
             }
@@ -317,9 +327,11 @@ impl Cluster {
         let store = DocumentStore::open(self.0.ports.kv(kv.clone()), self.0.random.fork()).await?;
         let stop = CancellationToken::new();
         let clock = self.0.merger_clock.clone();
+        let (share, known) = PartitionShare::decided_elsewhere();
         let merger = Merger::start(MergerParts {
             region: self.0.region.clone(),
             log: self.0.ports.merger_log(log.clone()),
+            share: known,
             store,
             ids: IdSource::new(clock.clone(), self.0.random.fork()),
             clock,
@@ -329,6 +341,7 @@ impl Cluster {
         });
         Ok(MergerLife {
             merger: Arc::new(merger),
+            share,
             stop,
             log,
             kv,
@@ -344,7 +357,33 @@ impl Cluster {
         let life = mergers.remove(0);
         cut_off(&life.log, &life.kv);
         life.stop.cancel();
+        drop(mergers);
+        self.divide_partitions();
         true
+    }
+
+    /// Divides the partitions among the mergers as a group would that has met anew: each has some
+    /// merger, some have two, and a merger that lost one may not have heard of it yet.
+    fn divide_partitions(&self) {
+        let mergers = lock(&self.0.mergers);
+        let mut shares = vec![BTreeSet::new(); mergers.len()];
+        let random = &self.0.random;
+        let draw = || usize::try_from(random.below(mergers.len() as u64)).unwrap_or_default();
+        if shares.is_empty() {
+            return;
+        }
+        for partition in (0..self.0.log.connect().partition_count()).map(LogPartition) {
+            shares[draw()].insert(partition);
+            if random.chance(SHARED_CHANCE) {
+                shares[draw()].insert(partition);
+            }
+        }
+        for (merger, mut share) in mergers.iter().zip(shares) {
+            if random.chance(UNHEARD_CHANCE) {
+                share.extend(merger.share.borrow().iter().flatten());
+            }
+            merger.share.send_replace(Some(share));
+        }
     }
 
     /// How many mergers run.
@@ -352,18 +391,22 @@ impl Cluster {
         lock(&self.0.mergers).len()
     }
 
-    /// Whether some merger has merged everything that the log holds.
+    /// Whether the mergers have merged everything that the log holds.
     pub async fn is_merged(&self) -> bool {
-        let merger = lock(&self.0.mergers).last().map(|life| life.merger.clone());
-        let Some(merger) = merger else { return false };
+        let mergers: Vec<_> = lock(&self.0.mergers)
+            .iter()
+            .map(|life| life.merger.clone())
+            .collect();
         let log = self.0.log.connect();
-        for (partition, progress) in (0..)
-            .map(document_types::LogPartition)
-            .zip(merger.progress())
-        {
-            match log.tail(partition).await {
-                Ok(tail) if progress.merged_end() >= tail => {}
-                _ => return false,
+        for partition in (0..log.partition_count()).map(LogPartition) {
+            let Ok(tail) = log.tail(partition).await else {
+                return false;
+            };
+            let mut progress = mergers
+                .iter()
+                .filter_map(|merger| merger.progress(partition));
+            if !progress.any(|progress| progress.merged_end() >= tail) {
+                return false;
             }
         }
         true
@@ -434,6 +477,7 @@ impl Cluster {
         let merger = Merger::start(MergerParts {
             region: self.0.region.clone(),
             log: log.clone(),
+            share: PartitionShare::all(log.partition_count()),
             store: store.clone(),
             ids: IdSource::new(clock.clone(), self.0.random.fork()),
             clock,

@@ -3,12 +3,20 @@ use std::sync::Arc;
 use clock::Offload;
 use document_store::DocumentStore;
 use merger::{Merger, MergerParts};
-use op_log::OpLog;
+use op_log::{KafkaGroupMember, OpLog, PartitionShare};
 use service_runtime::{Health, Shutdown, TaskGroup};
 
+use super::log::{LogError, kafka_options};
 use crate::{Components, Settings};
 
-/// Starts merging the log into the store. The merger is ready once what the log holds now is merged.
+/// The consumer group of a topic's mergers, after the topic's name.
+const MERGERS: &str = "mergers";
+
+/// Starts merging the log into the store. The merger is ready once what the log holds now of its
+/// partitions is merged.
+///
+/// # Errors
+/// [`LogError`] if it can't find those with whom it shares the work.
 pub fn start(
     settings: &Settings,
     components: &Components,
@@ -16,11 +24,14 @@ pub fn start(
     health: &Health,
     tasks: &TaskGroup,
     shutdown: &mut Shutdown,
-) {
+) -> Result<(), LogError> {
     let tasks = tasks.sibling();
+    let (member, share) = share(settings, components, log)?;
+    let mut known = share.clone();
     let merger = Arc::new(Merger::start(MergerParts {
         region: settings.region.clone(),
         log: log.clone(),
+        share,
         store: store.clone(),
         clock: components.clock.clone(),
         ids: components.ids(),
@@ -32,6 +43,7 @@ pub fn start(
     let ready = health.component("merger", "merging what the log holds");
     let (catching_up, tail) = (merger.clone(), log.clone());
     tasks.spawn("merger catch-up", async move {
+        known.known().await;
         catching_up.caught_up(&*tail).await?;
         ready.ready();
         Ok::<_, op_log::ReadError>(())
@@ -47,5 +59,25 @@ pub fn start(
             );
         }
         tasks.stop().await;
+        if let Some(member) = member {
+            member.leave().await;
+        }
     });
+    Ok(())
+}
+
+/// Mergers of one store divide the log's partitions among them; one with a store of its own merges all.
+fn share(
+    settings: &Settings,
+    components: &Components,
+    log: &Arc<dyn OpLog>,
+) -> Result<(Option<KafkaGroupMember>, PartitionShare), LogError> {
+    match kafka_options(&settings.log) {
+        Some(options) if components.shared_store.is_some() => {
+            let group = format!("{}.{MERGERS}", options.topic);
+            let (member, share) = KafkaGroupMember::join(&options, &group)?;
+            Ok((Some(member), share))
+        }
+        _ => Ok((None, PartitionShare::all(log.partition_count()))),
+    }
 }
