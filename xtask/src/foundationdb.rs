@@ -4,16 +4,19 @@
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::bail;
 
 use crate::command::{cargo, command, output, run};
+use crate::parts;
 use crate::steps::Step;
 
 /// The tests in a real cluster. They are no part of an ordinary run, which has no cluster.
 pub const LIVE: Step = Step {
     name: "foundationdb",
-    shows: "the store in a real FoundationDB cluster: conformance, conflicts, several processes",
+    shows: "the store in a real FoundationDB cluster: conformance, conflicts, several processes, and a \
+            deployment over it and Kafka whose processes are killed",
     needs: &[],
     run: test_live,
 };
@@ -24,6 +27,26 @@ const FEATURE: [&str; 5] = [
     "--package",
     "document-store",
     "--features",
+    "foundationdb",
+];
+/// The server that can have its store in FoundationDB.
+const SERVER: [&str; 6] = [
+    "build",
+    "--locked",
+    "--package",
+    "server",
+    "--features",
+    "server/foundationdb",
+];
+/// The tests of a deployment of such servers.
+const DEPLOYMENT: [&str; 8] = [
+    "test",
+    "--locked",
+    "--package",
+    "crash",
+    "--features",
+    "crash/foundationdb",
+    "--test",
     "foundationdb",
 ];
 /// The cluster file; FoundationDB's own tools know it by this name.
@@ -40,6 +63,11 @@ pub fn lint() -> anyhow::Result<()> {
             &["--all-targets", "--", "-D", "warnings"],
         ];
         run(cargo(&arguments.concat()))?;
+        let server = ["--package", "server", "--features", "server/foundationdb"];
+        let deployment = ["--package", "crash", "--features", "crash/foundationdb"];
+        let lint = ["clippy", "--locked", "--all-targets"];
+        let strict = ["--", "-D", "warnings"];
+        run(cargo(&[&lint[..], &server, &deployment, &strict].concat()))?;
     } else {
         println!(
             "libclang is missing, with which FoundationDB's bindings are made: its adapter was NOT \
@@ -61,21 +89,31 @@ fn test_live() -> anyhow::Result<()> {
         );
     }
     for target in [&["--lib", "foundationdb::"], &["--test", "foundationdb"]] {
-        let mut test = cargo(&[&["test"][..], &FEATURE, target].concat());
-        if let Some(folder) = env::var_os(LIBRARY_FOLDER) {
-            // The bindings' build script reads the folder as well, but does not run again when it has
-            // changed; the linker looks here each time, and the loader there.
-            for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH"] {
-                let others = env::var_os(variable).unwrap_or_default();
-                let folders = [Path::new(&folder).to_owned()]
-                    .into_iter()
-                    .chain(env::split_paths(&others));
-                test.env(variable, env::join_paths(folders)?);
-            }
-        }
-        run(test)?;
+        run(with_library(cargo(
+            &[&["test"][..], &FEATURE, target].concat(),
+        ))?)?;
     }
-    Ok(())
+    run(with_library(cargo(&SERVER))?)?;
+    parts::with(&["kafka"], |variables| {
+        let mut test = with_library(cargo(&DEPLOYMENT))?;
+        test.envs(variables.iter().map(|(name, value)| (name, value)));
+        run(test)
+    })
+}
+
+/// Lets the linker and the loader find the client library. The bindings' build script reads the folder as
+/// well, but does not run again when it has changed.
+fn with_library(mut command: Command) -> anyhow::Result<Command> {
+    if let Some(folder) = env::var_os(LIBRARY_FOLDER) {
+        for variable in ["LIBRARY_PATH", "LD_LIBRARY_PATH"] {
+            let others = env::var_os(variable).unwrap_or_default();
+            let folders = [Path::new(&folder).to_owned()]
+                .into_iter()
+                .chain(env::split_paths(&others));
+            command.env(variable, env::join_paths(folders)?);
+        }
+    }
+    Ok(command)
 }
 
 /// Whether bindgen will find libclang, by what it looks at first: its variable, what LLVM says of

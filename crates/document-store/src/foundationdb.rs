@@ -45,9 +45,8 @@ pub struct FoundationDbOptions {
 ///   [`FOUNDATIONDB_TRANSACTION_TIME_MAX`](document_types::limits::FOUNDATIONDB_TRANSACTION_TIME_MAX)
 ///   of its transaction's beginning, as [`KvError::TransactionTooOld`] or, for a commit, as
 ///   [`KvError::CommitUnknownResult`], and all recovers by itself when the cluster is back.
-/// - **Commit versions** grow, but transactions that the cluster commits in one batch have the same.
 /// - **Pages** of ranges end at
-///   [`FOUNDATIONDB_PAGE_BYTES`](document_types::limits::FOUNDATIONDB_PAGE_BYTES), however many
+///   what one answer of a storage server holds, 80 kB or one entry that is larger, however many
 ///   entries were asked for.
 pub struct FoundationDbKv {
     cluster: Arc<Cluster>,

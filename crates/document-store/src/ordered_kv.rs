@@ -22,8 +22,9 @@ use bytes::Bytes;
 ///   conflict range*. A commit MUST fail with [`KvError::NotCommitted`] if a transaction that
 ///   committed after this one's read version wrote into one of its read conflict ranges. A commit
 ///   that writes nothing and adds no write conflict always succeeds.
-/// - **Atomic, and in order.** A commit's writes become visible together. Commit versions grow, and
-///   are never given twice while the store is open.
+/// - **Atomic, and in order.** A commit's writes become visible together. Commit versions
+///   never fall: a later commit has a larger one than all that had returned before it began, and some
+///   that were under way together may have the same.
 /// - **Limits.** A transaction lives [`TRANSACTION_TIME_MAX`] and holds
 ///   [`TRANSACTION_BYTES_MAX`], a key [`KEY_BYTES_MAX`], a value [`VALUE_BYTES_MAX`]. Writes don't
 ///   fail at once: a key or value over its limit fails the transaction at its next read or commit.

@@ -419,9 +419,6 @@ pub const FOUNDATIONDB_PREFIX_BYTES_MAX: usize = 8;
 /// How long the client tries to have a transaction answered, from its beginning; by itself it would try
 /// for ever. Longer than [`TRANSACTION_TIME_MAX`], at which a cluster that answers refuses by itself.
 pub const FOUNDATIONDB_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(6);
-/// Bytes of keys and values at which a page of a range ends. Above [`VALUE_BYTES_MAX`], so that chunks
-/// of snapshots don't come one by one.
-pub const FOUNDATIONDB_PAGE_BYTES: usize = 1024 * 1024;
 
 // --- The embedded log -------------------------------------------------------------------------
 
@@ -534,7 +531,6 @@ const _: () = assert!(MERGE_TRANSACTION_BYTES_MAX < TRANSACTION_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX < VALUE_BYTES_MAX);
 const _: () =
     assert!(FOUNDATIONDB_TRANSACTION_TIME_MAX.as_millis() > TRANSACTION_TIME_MAX.as_millis());
-const _: () = assert!(FOUNDATIONDB_PAGE_BYTES > VALUE_BYTES_MAX);
 const _: () = assert!(INSERTED_TEXT_PER_IMPORT_BYTES_MAX < UPDATE_BYTES_MAX);
 const _: () = assert!(LOG_RECORD_BYTES_MAX + 1024 < EMBEDDED_LOG_GROUP_BYTES_MAX);
 const _: () = assert!(EMBEDDED_LOG_GROUP_BYTES_MAX < EMBEDDED_LOG_QUEUE_BYTES_MAX);

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use document_types::limits::{FOUNDATIONDB_PAGE_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use document_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use foundationdb::options::{ConflictRangeType, StreamingMode};
 use foundationdb::{FdbError, RangeOption};
 
@@ -116,10 +116,9 @@ impl Transaction for FoundationDbTransaction {
         }
         let wanted = RangeOption {
             limit: Some(options.limit.max(1)),
-            target_bytes: FOUNDATIONDB_PAGE_BYTES,
-            // Whatever fits the two limits. Every other mode has a third, of 80 kB at most, at which
-            // chunks of snapshots would come one by one.
-            mode: StreamingMode::Exact,
+            // Whatever one answer of a storage server holds. Only a number of entries makes the client
+            // ask for more before it answers, and entries may be large.
+            mode: StreamingMode::WantAll,
             reverse: options.reverse,
             ..RangeOption::from(self.cluster.prefix.range(range))
         };
