@@ -20,6 +20,7 @@ use place::Place;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Everything a part writes is in target/parts/NAME: its settings, its data, and what it says (out.log).
+A part of several processes has a folder there for each, by its number.
 target/parts/environment holds the addresses as the tests want them:
 
     cargo xtask parts up
@@ -52,30 +53,52 @@ enum Action {
     Kill {
         /// Its name, as `status` shows it
         name: String,
+        /// Only this one of its processes, if it has several
+        number: Option<usize>,
     },
 }
 
 /// A server that is not ours.
 struct Part {
     name: &'static str,
-    /// Installs it where it is not yet, writes its settings, and says how to start it.
-    prepare: fn(&Place) -> anyhow::Result<Server>,
+    /// How many processes it consists of. Each has a place, and what follows is given all of them.
+    process_count: usize,
+    /// Installs it where it is not yet, writes its settings, and says how to start it at each place.
+    prepare: fn(&[Place]) -> anyhow::Result<Vec<Server>>,
     /// What tests are told once it runs, as environment variables.
-    variables: fn(&Place) -> anyhow::Result<Variables>,
+    variables: fn(&[Place]) -> anyhow::Result<Variables>,
+}
+
+impl Part {
+    fn places(&self) -> Vec<Place> {
+        match self.process_count {
+            1 => vec![Place::of(self.name)],
+            count => (1..=count)
+                .map(|number| Place::of_process(self.name, number))
+                .collect(),
+        }
+    }
+
+    /// Whether any of its processes runs.
+    fn runs(&self) -> bool {
+        self.places()
+            .iter()
+            .any(|place| process::running(place).is_some())
+    }
 }
 
 type Variables = Vec<(&'static str, String)>;
 
-/// How a part is started.
+/// How one of a part's processes is started.
 struct Server {
-    /// Names the part's folder, by which its process is known again.
+    /// Names a file in the process's folder, by which it is known again.
     command: Command,
     /// What it prints when it is ready.
     ready_text: &'static str,
 }
 
 /// In the order in which they start; they stop in the opposite one.
-const PARTS: &[Part] = &[kafka::PART, s3::PART];
+const PARTS: &[Part] = &[kafka::PART, kafka::CLUSTER, s3::PART];
 
 /// Names the parts that a test needs, so that its own `parts up` installs no others.
 const NAMES: &str = "COLLABEDIT_PARTS";
@@ -97,8 +120,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         Action::Down { wipe } => down(PARTS, *wipe),
         Action::Status => status(),
-        Action::Kill { name } => process::kill(&Place::of(part(name)?.name)),
+        Action::Kill { name, number } => kill(part(name)?, *number),
     }
+}
+
+fn kill(part: &Part, number: Option<usize>) -> anyhow::Result<()> {
+    let places = part.places();
+    let killed = match number {
+        None => &places[..],
+        Some(number) => {
+            let index = number.checked_sub(1);
+            let place = index.and_then(|index| places.get(index));
+            std::slice::from_ref(place.with_context(|| {
+                let (name, count) = (part.name, places.len());
+                format!("{name} has no process {number}; they are counted from 1 to {count}")
+            })?)
+        }
+    };
+    process::kill(killed);
+    Ok(())
 }
 
 fn part(name: &str) -> anyhow::Result<&'static Part> {
@@ -120,9 +160,7 @@ pub fn with(
         .iter()
         .map(|name| part(name))
         .collect::<Result<_, _>>()?;
-    let (_, started): (Vec<&Part>, Vec<&Part>) = parts
-        .iter()
-        .partition(|part| process::running(&Place::of(part.name)).is_some());
+    let (_, started): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| part.runs());
     let result = up(parts).and_then(|()| {
         let mut variables = variables()?;
         // By these a test kills a part and starts it again.
@@ -137,12 +175,16 @@ pub fn with(
 
 fn up(parts: impl IntoIterator<Item = &'static Part>) -> anyhow::Result<()> {
     for part in parts {
-        let place = Place::of(part.name);
-        if process::running(&place).is_none() {
-            place.create()?;
-            let server =
-                (part.prepare)(&place).with_context(|| format!("{} can't be set up", part.name))?;
-            process::start(&place, server)?;
+        let places = part.places();
+        let is_missing = |place: &Place| process::running(place).is_none();
+        if places.iter().any(is_missing) {
+            for place in &places {
+                place.create()?;
+            }
+            let servers = (part.prepare)(&places)
+                .with_context(|| format!("{} can't be set up", part.name))?;
+            let missing = places.iter().zip(servers);
+            process::start(missing.filter(|(place, _)| is_missing(place)).collect())?;
         }
     }
     write_environment()
@@ -153,10 +195,13 @@ where
     P: IntoIterator<Item = &'static Part, IntoIter: DoubleEndedIterator>,
 {
     for part in parts.into_iter().rev() {
-        let place = Place::of(part.name);
-        process::stop(&place)?;
+        let places = part.places();
         if wipe {
-            place.remove()?;
+            // Nothing of it is needed any more, so it need not put it in order.
+            process::kill(&places);
+            Place::of(part.name).remove()?;
+        } else {
+            process::stop(&places);
         }
     }
     write_environment()
@@ -164,19 +209,19 @@ where
 
 fn status() -> anyhow::Result<()> {
     for part in PARTS {
-        let place = Place::of(part.name);
-        match process::running(&place) {
-            None => println!("{:<8}is not running", part.name),
-            Some(id) => {
-                let log = process::log(&place);
-                println!(
-                    "{:<8}runs as process {id}, says {}",
-                    part.name,
-                    log.display()
-                );
-                for (name, value) in (part.variables)(&place)? {
-                    println!("        {name}={value}");
+        let places = part.places();
+        for place in &places {
+            match process::running(place) {
+                None => println!("{:<16}is not running", place.name),
+                Some(id) => {
+                    let (name, log) = (&place.name, process::log(place));
+                    println!("{name:<16}runs as process {id}, says {}", log.display());
                 }
+            }
+        }
+        if part.runs() {
+            for (name, value) in (part.variables)(&places)? {
+                println!("        {name}={value}");
             }
         }
     }
@@ -186,9 +231,8 @@ fn status() -> anyhow::Result<()> {
 fn variables() -> anyhow::Result<Variables> {
     let mut variables = Vec::new();
     for part in PARTS {
-        let place = Place::of(part.name);
-        if process::running(&place).is_some() {
-            variables.extend((part.variables)(&place)?);
+        if part.runs() {
+            variables.extend((part.variables)(&part.places())?);
         }
     }
     Ok(variables)
@@ -197,9 +241,9 @@ fn variables() -> anyhow::Result<Variables> {
 /// Writes where things are, in a form that a shell and a person can read.
 fn write_environment() -> anyhow::Result<()> {
     let mut text = "# Where `cargo xtask parts` runs things; it writes this anew.\n".to_owned();
-    for part in PARTS {
-        if let Some(id) = process::running(&Place::of(part.name)) {
-            text += &format!("# {}: process {id}\n", part.name);
+    for place in PARTS.iter().flat_map(Part::places) {
+        if let Some(id) = process::running(&place) {
+            text += &format!("# {}: process {id}\n", place.name);
         }
     }
     for (name, value) in variables()? {

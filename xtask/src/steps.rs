@@ -123,7 +123,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "kafka",
-        shows: "the log in a real Kafka broker: conformance, kills, recovery, nodes that share it",
+        shows: "the log in real Kafka brokers: conformance, kills, recovery, nodes that share it",
         needs: &["server"],
         run: kafka,
     },
@@ -156,17 +156,20 @@ pub const STEPS: &[Step] = &[
 fn kafka() -> anyhow::Result<()> {
     // All of the workspace, so that nothing is built with other features than for the other tests.
     let which = ["--workspace", "--exclude", "xtask", "--test", "kafka*"];
-    test_with_part("kafka", &[&which[..], &["--", "--ignored"]].concat())
+    test_with_parts(
+        &["kafka", "kafka-cluster"],
+        &[&which[..], &["--", "--ignored"]].concat(),
+    )
 }
 
 fn s3() -> anyhow::Result<()> {
     let which = ["--package", "blob-store", "--features", "cloud"];
-    test_with_part("s3", &[&which[..], &["--test", "s3*"]].concat())
+    test_with_parts(&["s3"], &[&which[..], &["--test", "s3*"]].concat())
 }
 
-/// Runs the tests that `which` names while a part runs, and tells them where it is.
-fn test_with_part(part: &str, which: &[&str]) -> anyhow::Result<()> {
-    parts::with(&[part], |variables| {
+/// Runs the tests that `which` names while these parts run, and tells them where they are.
+fn test_with_parts(parts: &[&str], which: &[&str]) -> anyhow::Result<()> {
+    parts::with(parts, |variables| {
         let mut test = cargo(&[&["test", "--locked", "--no-fail-fast"], which].concat());
         test.envs(variables.iter().map(|(name, value)| (name, value)));
         run(test)

@@ -1,9 +1,13 @@
-//! The Kafka broker that `cargo xtask test` starts, and topics of their own in it for tests.
+//! The Kafka brokers that `cargo xtask test` starts, topics of their own in them for tests, and the way
+//! to kill the broker that leads a partition.
 //!
 //! Such a test says `#[ignore = "needs Kafka: cargo xtask test --only kafka"]`, and its program's name
 //! begins with `kafka`, by which that step finds it.
 #![allow(clippy::unwrap_used)] // For tests.
-#![allow(clippy::disallowed_methods)] // The broker's address comes from the environment.
+#![allow(clippy::disallowed_methods)] // The brokers' addresses come from the environment.
+
+mod partition;
+mod parts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,12 +17,16 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+pub use partition::ReplicatedPartition;
+
 const PARTITION_COUNT: u32 = 2;
+/// Brokers of the cluster, each of which has everything.
+const REPLICAS: usize = 3;
 
 /// A topic that nobody else uses.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    /// The broker's address.
+    /// The brokers' addresses, with commas between.
     pub bootstrap_servers: String,
     /// The topic's name.
     pub name: String,
@@ -39,13 +47,30 @@ pub fn variable(name: &str) -> String {
     })
 }
 
-/// Makes a topic of two partitions that has these settings besides those that `infra/kafka` describes.
-/// There is one broker, hence one replica.
+/// Makes a topic of two partitions that has these settings besides those that `infra/kafka` describes,
+/// in the broker that is alone, hence with one replica.
 ///
 /// # Panics
 /// If there is no broker, or it refuses.
 pub async fn new_topic(settings: &[(&str, &str)]) -> Topic {
     let bootstrap_servers = variable("COLLABEDIT_TEST_KAFKA");
+    let settings = [&[("min.insync.replicas", "1")], settings].concat();
+    create(bootstrap_servers, 1, &settings).await
+}
+
+/// Makes a topic of two partitions as `infra/kafka` describes it, in the cluster of three brokers: what
+/// a node takes for its log without `log.kafka.development`.
+///
+/// # Panics
+/// If there is no such cluster, or it refuses.
+pub async fn new_replicated_topic() -> Topic {
+    let bootstrap_servers = variable("COLLABEDIT_TEST_KAFKA_CLUSTER");
+    // A test before that failed may have left one of them dead.
+    parts::parts(&["up", parts::CLUSTER]).await;
+    create(bootstrap_servers, REPLICAS, &[]).await
+}
+
+async fn create(bootstrap_servers: String, replicas: usize, settings: &[(&str, &str)]) -> Topic {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -55,13 +80,12 @@ pub async fn new_topic(settings: &[(&str, &str)]) -> Topic {
     let mut new = NewTopic::new(
         &topic,
         PARTITION_COUNT.cast_signed(),
-        TopicReplication::Fixed(1),
+        TopicReplication::Fixed(i32::try_from(replicas).unwrap()),
     );
     let lines = described.lines().filter(|line| !line.starts_with('#'));
     for (name, value) in lines.filter_map(|line| line.split_once('=')) {
         new = new.set(name, value);
     }
-    new = new.set("min.insync.replicas", "1");
     for (name, value) in settings {
         new = new.set(name, value);
     }

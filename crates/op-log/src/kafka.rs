@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use document_types::limits::{
-    KAFKA_ANSWER_TIME_MAX, KAFKA_CLOSE_TIME_MAX, KAFKA_PARTITIONS_MAX, KAFKA_QUESTIONS_MAX,
-    KAFKA_UNREAD_TAIL_TIME_MAX,
+    KAFKA_ANSWER_TIME_MAX, KAFKA_CLOSE_TIME_MAX, KAFKA_LEADER_PAUSE, KAFKA_PARTITIONS_MAX,
+    KAFKA_QUESTIONS_MAX, KAFKA_UNREAD_TAIL_TIME_MAX,
 };
 use document_types::{DocumentId, LogOffset, LogPartition};
 use futures::FutureExt;
@@ -25,8 +25,9 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::edges::{check_append, check_offset, check_partition, count_append};
 use crate::{AppendFuture, Cause, LogEntry, OpLog, ReadError, ReadLimit, TrimError, metric_names};
@@ -181,11 +182,7 @@ impl Shared {
                 return Err(ReadError::Closed);
             }
             let number = kafka_partition(partition);
-            let (first, end) = shared
-                .admin
-                .inner()
-                .fetch_watermarks(&shared.topic, number, KAFKA_ANSWER_TIME_MAX)
-                .map_err(unavailable)?;
+            let (first, end) = shared.watermarks(number).map_err(unavailable)?;
             let offset = |number| u64::try_from(number).map(LogOffset);
             let (Ok(trim_point), Ok(tail)) = (offset(first), offset(end)) else {
                 return Err(unavailable(NoBounds));
@@ -193,6 +190,30 @@ impl Shared {
             then(&shared, Bounds { trim_point, tail })
         })
         .await
+    }
+
+    /// Where a partition begins and ends, by its leader's word. The client asks whom it takes for the leader
+    /// once; while another one is being found it is asked again. Only for threads that may block.
+    fn watermarks(&self, number: i32) -> Result<(i64, i64), KafkaError> {
+        let deadline = Instant::now() + KAFKA_ANSWER_TIME_MAX;
+        let client = self.admin.inner();
+        loop {
+            match client.fetch_watermarks(&self.topic, number, KAFKA_ANSWER_TIME_MAX) {
+                Err(error)
+                    if is_leader_moving(&error)
+                        && Instant::now() < deadline
+                        && !self.tails.is_closed() =>
+                {
+                    tracing::debug!(
+                        partition = number,
+                        error = &error as &dyn std::error::Error,
+                        "a partition's leader is asked for its bounds again"
+                    );
+                    Handle::current().block_on(sleep(KAFKA_LEADER_PAUSE));
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Finds out what there is for a reader at `from`, and follows the partition if that is its tail.
@@ -366,6 +387,25 @@ fn is_passing(error: &KafkaError) -> bool {
                 | GroupAuthorizationFailed
                 | OperationTimedOut
                 | Resolve
+        )
+    )
+}
+
+/// Whether the error says that the broker which was asked no longer leads the partition, is gone, or leads
+/// it only since a moment ago.
+fn is_leader_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        BrokerTransportFailure, DestroyBroker, LeaderNotAvailable, NotLeaderForPartition,
+        OffsetNotAvailable,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            BrokerTransportFailure
+                | DestroyBroker
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OffsetNotAvailable
         )
     )
 }

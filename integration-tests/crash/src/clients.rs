@@ -15,7 +15,7 @@ use crate::wire::Wire;
 use crate::writer::Writer;
 
 /// How long anything here may take before the run has failed.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Clients that write into one document, with what records and carries them.
 pub(crate) struct Clients {
@@ -97,6 +97,16 @@ impl Clients {
         what: &str,
         something: impl Future<Output = T>,
     ) -> anyhow::Result<T> {
+        self.until_within(WAIT_MAX, what, something).await
+    }
+
+    /// The same for `something` that may take another time than most.
+    pub(crate) async fn until_within<T>(
+        &mut self,
+        time_max: Duration,
+        what: &str,
+        something: impl Future<Output = T>,
+    ) -> anyhow::Result<T> {
         tokio::select! {
             biased;
             Some(ended) = self.recorders.join_next() => ended?.and_then(|()| {
@@ -105,7 +115,7 @@ impl Clients {
             Some(ended) = self.writers.join_next() => ended?.and_then(|()| {
                 bail!("a client ended while others waited until {what}")
             }),
-            done = timeout(WAIT_MAX, something) => {
+            done = timeout(time_max, something) => {
                 done.with_context(|| format!("waited in vain until {what}"))
             }
         }

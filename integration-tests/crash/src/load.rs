@@ -20,10 +20,18 @@ impl Load {
     /// # Errors
     /// If a variable is set to something else than a number.
     pub fn from_environment() -> anyhow::Result<Self> {
+        Self::with_kills(5)
+    }
+
+    /// What the environment asks for, and so many kills if it does not say how many.
+    ///
+    /// # Errors
+    /// See [`Load::from_environment`].
+    pub fn with_kills(kills: u32) -> anyhow::Result<Self> {
         Ok(Self {
             clients: number("CRASH_CLIENTS", 8)?,
             operations: number("CRASH_OPERATIONS", 4_000)?,
-            kills: number("CRASH_KILLS", 5)?,
+            kills: number("CRASH_KILLS", kills)?,
             seed: number("CRASH_SEED", 1)?,
         })
     }

@@ -11,6 +11,8 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::latencies::Answers;
+
 /// What the recorders of a run share.
 #[derive(Clone)]
 pub(crate) struct Record {
@@ -22,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) history: Arc<HistoryWriter>,
     /// What clients were told is durable.
     pub(crate) acknowledged: watch::Sender<Acknowledgements>,
+    /// When that was.
+    pub(crate) answers: Answers,
 }
 
 /// The acknowledgements of a run, in numbers.
@@ -143,6 +147,8 @@ impl Recorder {
             total.operations += operations;
             total.last_latency = acknowledged.latency;
         });
+        let answers = &self.record.answers;
+        answers.note(Instant::now(), acknowledged.latency);
     }
 
     fn follow(&self, event: &DocumentEvent) {

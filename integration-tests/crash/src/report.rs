@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use testkit::Violation;
 
-use crate::Load;
+use crate::{Aftermath, Load};
 
-/// What was done to a server, and which promises it broke.
+/// What was done to a server or its log, and which promises were broken.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Times it was killed.
+    /// Times it was killed, or a broker of its log.
     pub kills: u32,
+    /// How long clients waited when brokers of its log were killed, if any were.
+    pub aftermath: Option<Aftermath>,
     /// Kills of which a client had sent operations whose answer never left the server.
     pub kills_in_flight: u32,
     /// Operations that clients were told are durable.
@@ -34,7 +36,11 @@ impl fmt::Display for Report {
             self.operations_acknowledged,
             self.violations.len(),
             self.took.as_secs_f64()
-        )
+        )?;
+        match &self.aftermath {
+            Some(aftermath) => write!(f, "; {aftermath}"),
+            None => Ok(()),
+        }
     }
 }
 

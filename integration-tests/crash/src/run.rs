@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::Random;
 use collabedit_sdk::{DocumentId, PeerId};
@@ -10,12 +11,18 @@ use testkit::{HistoryWriter, Replica, Violation, check, read_history};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::clients::{Clients, InFlight, fresh_replica};
+use crate::clients::{Clients, InFlight, WAIT_MAX, fresh_replica};
+use crate::latencies::Answers;
 use crate::recorder::Record;
-use crate::{Load, Report, ServerCommand};
+use crate::{Brokers, Load, Report, ServerCommand};
 
 /// Moments that are looked at before one is taken at which nothing may be in flight.
 const MOMENTS_MAX: u32 = 100;
+
+/// How long a broker that was killed may take until it has everything again.
+const RECOVERY_TIME_MAX: Duration = Duration::from_secs(300);
+/// Pause before a server is asked again that said that it can't answer now.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Kills a server under clients that stay, come back to it and go on. In the end they, a client that
 /// comes new, and the server have to have the same, and all of it.
@@ -32,24 +39,36 @@ pub async fn clients_come_back(command: &ServerCommand, load: &Load) -> anyhow::
 /// See [`clients_come_back`].
 pub async fn nodes_come_back(commands: &[ServerCommand], load: &Load) -> anyhow::Result<Report> {
     let mut run = Run::start(commands, load).await?;
-    let mut parties = Vec::new();
-    for (server, first) in run.servers.iter().zip((0..).step_by(load.clients as usize)) {
-        let url = server.process.url();
-        let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
-        parties.push(clients.await?);
-    }
+    let mut parties = run.parties(load).await?;
     while run.goes_on(load) {
         let node = run.report.kills as usize % run.servers.len();
         run.kill(node, &mut parties[node], load.operations_per_life())
             .await?;
         run.servers[node].restart().await?;
     }
-    for clients in &mut parties {
-        run.acknowledge(clients, load.operations).await?;
+    run.finish(parties, load).await
+}
+
+/// Kills brokers of the log that servers share, again and again, while these and their clients stay.
+/// In the end all of them have to have the same, and all of it.
+///
+/// # Errors
+/// If the run could not be carried through, as when nothing is acknowledged any more.
+pub async fn brokers_come_back(
+    commands: &[ServerCommand],
+    brokers: &dyn Brokers,
+    load: &Load,
+) -> anyhow::Result<Report> {
+    let mut run = Run::start(commands, load).await?;
+    let mut parties = run.parties(load).await?;
+    while run.goes_on(load) {
+        let node = run.report.kills as usize % run.servers.len();
+        let clients = &mut parties[node];
+        run.kill_leader(brokers, clients, load.operations_per_life())
+            .await?;
+        run.recover(brokers, clients).await?;
     }
-    let replicas = Clients::finish(parties).await?;
-    run.check(replicas).await?;
-    run.end()
+    run.finish(parties, load).await
 }
 
 /// Kills a server and its clients together, again and again: what was acknowledged is in nobody's
@@ -84,6 +103,28 @@ pub async fn deployment_comes_back(
     nodes: &[ServerCommand],
     load: &Load,
 ) -> anyhow::Result<Report> {
+    all_come_back(gateways, nodes, None, load).await
+}
+
+/// The same with a broker of their log as one more whose turn it is.
+///
+/// # Errors
+/// See [`clients_come_back`].
+pub async fn deployment_and_brokers_come_back(
+    gateways: &[ServerCommand],
+    nodes: &[ServerCommand],
+    brokers: &dyn Brokers,
+    load: &Load,
+) -> anyhow::Result<Report> {
+    all_come_back(gateways, nodes, Some(brokers), load).await
+}
+
+async fn all_come_back(
+    gateways: &[ServerCommand],
+    nodes: &[ServerCommand],
+    brokers: Option<&dyn Brokers>,
+    load: &Load,
+) -> anyhow::Result<Report> {
     let mut run = Run::start(nodes, load).await?;
     let addresses: Vec<_> = run
         .servers
@@ -102,8 +143,18 @@ pub async fn deployment_comes_back(
         let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
         parties.push(clients.await?);
     }
+    let turns = run.servers.len() + usize::from(brokers.is_some());
     while run.goes_on(load) {
-        let process = run.report.kills as usize % run.servers.len();
+        let process = run.report.kills as usize % turns;
+        if let Some(brokers) = brokers
+            && process == run.servers.len()
+        {
+            let clients = &mut parties[0];
+            run.kill_leader(brokers, clients, load.operations_per_life())
+                .await?;
+            run.recover(brokers, clients).await?;
+            continue;
+        }
         if process < nodes.len() {
             run.kill_behind(process, &mut parties[0], load.operations_per_life())
                 .await?;
@@ -159,6 +210,8 @@ struct Run {
     random: Random,
     /// What the next kill waits for.
     acknowledged_before: u64,
+    /// When brokers were killed.
+    broker_kills: Vec<Instant>,
     report: Report,
 }
 
@@ -174,6 +227,7 @@ impl Run {
             began: Instant::now(),
             history: Arc::new(HistoryWriter::append_to(&history_path)?),
             acknowledged: watch::Sender::default(),
+            answers: Answers::default(),
         };
         let report = Report {
             folder: folder.path().to_owned(),
@@ -187,6 +241,7 @@ impl Run {
             record,
             random: Random::from_seed(load.seed),
             acknowledged_before: 0,
+            broker_kills: Vec::new(),
             report,
         };
         for command in commands {
@@ -203,6 +258,32 @@ impl Run {
         let url = server.process.url();
         self.servers.push(server);
         Ok(url)
+    }
+
+    /// Clients for each server.
+    async fn parties(&self, load: &Load) -> anyhow::Result<Vec<Clients>> {
+        let mut parties = Vec::new();
+        for (server, first) in self
+            .servers
+            .iter()
+            .zip((0..).step_by(load.clients as usize))
+        {
+            let url = server.process.url();
+            let clients = Clients::join(&url, first, load.clients, &self.record, &self.random);
+            parties.push(clients.await?);
+        }
+        Ok(parties)
+    }
+
+    /// Lets the clients come to an end, and holds what they and the servers have against what was
+    /// promised.
+    async fn finish(mut self, mut parties: Vec<Clients>, load: &Load) -> anyhow::Result<Report> {
+        for clients in &mut parties {
+            self.acknowledge(clients, load.operations).await?;
+        }
+        let replicas = Clients::finish(parties).await?;
+        self.check(replicas).await?;
+        self.end()
     }
 
     /// Whether kills are missing, or kills in flight. An answer may always be quicker than a kill, so
@@ -272,6 +353,34 @@ impl Run {
         Ok(())
     }
 
+    /// Kills the broker that leads the document's partition, in the same way. The kill counts as one in
+    /// flight if something is unanswered once the broker is dead.
+    async fn kill_leader(
+        &mut self,
+        brokers: &dyn Brokers,
+        clients: &mut Clients,
+        operations: u64,
+    ) -> anyhow::Result<()> {
+        let enough = self.acknowledged_before + operations;
+        self.acknowledge(clients, enough).await?;
+        self.moment_of_flight(clients).await?;
+        self.broker_kills.push(Instant::now());
+        brokers.kill_leader(&self.record.document).await?;
+        self.report.kills += 1;
+        if !clients.in_flight().is_empty() {
+            self.report.kills_in_flight += 1;
+        }
+        self.acknowledged_before = self.record.acknowledged.borrow().operations;
+        Ok(())
+    }
+
+    /// Waits until the broker that was killed is back.
+    async fn recover(&self, brokers: &dyn Brokers, clients: &mut Clients) -> anyhow::Result<()> {
+        clients
+            .until_within(RECOVERY_TIME_MAX, "the broker is back", brokers.recover())
+            .await?
+    }
+
     /// Waits for a drawn moment at which something is in flight, and says what.
     async fn moment_of_flight(&self, clients: &mut Clients) -> anyhow::Result<InFlight> {
         let mut in_flight = InFlight::new();
@@ -305,6 +414,9 @@ impl Run {
     fn end(mut self) -> anyhow::Result<Report> {
         self.report.took = self.record.began.elapsed();
         self.report.operations_acknowledged = self.record.acknowledged.borrow().operations;
+        if !self.broker_kills.is_empty() {
+            self.report.aftermath = Some(self.record.answers.around(&self.broker_kills));
+        }
         println!("{}", self.report);
         if self.report.violations.is_empty() {
             self.folder.disable_cleanup(false);
@@ -327,7 +439,19 @@ fn say(violations: &[Violation], folder: &Path) {
 
 /// What the server says that the document is.
 async fn server_replica(url: &str, record: &Record) -> anyhow::Result<Replica> {
-    let state = match replay::fetch_state(url, &record.document).await {
+    let deadline = Instant::now() + WAIT_MAX;
+    let state = loop {
+        match replay::fetch_state(url, &record.document).await {
+            // As when it has not found out yet which broker leads now. It says that one may ask again.
+            Err(ServerStateError::Status { status, .. })
+                if status.as_u16() == 503 && Instant::now() < deadline =>
+            {
+                sleep(RETRY_PAUSE).await;
+            }
+            state => break state,
+        }
+    };
+    let state = match state {
         // It has lost the document itself, and has nothing where the others have something.
         Err(ServerStateError::Status { status, .. }) if status.as_u16() == 404 => ServerState {
             text: String::new(),

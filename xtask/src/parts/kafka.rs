@@ -1,7 +1,9 @@
-//! One Kafka broker that is its own controller.
+//! Kafka brokers that are their own controllers: one alone, and a cluster of three.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Context;
 
@@ -10,16 +12,32 @@ use super::{Part, Server};
 use crate::command::{command, output, root, run, target_dir};
 use crate::toolchain::{self, JAVA, MAVEN};
 
+/// A broker for everything that does not need several.
 pub const PART: Part = Part {
     name: "kafka",
-    prepare,
-    variables: |place| Ok(vec![("COLLABEDIT_TEST_KAFKA", address(place, "broker")?)]),
+    process_count: 1,
+    prepare: |places| prepare(places, "Y29sbGFiZWRpdC1kZXYtMQ"),
+    variables: |places| {
+        Ok(vec![(
+            "COLLABEDIT_TEST_KAFKA",
+            addresses(places, "broker")?,
+        )])
+    },
+};
+
+/// Three brokers, of which any one may be away.
+pub const CLUSTER: Part = Part {
+    name: "kafka-cluster",
+    process_count: 3,
+    prepare: |places| prepare(places, "Y29sbGFiZWRpdC1kZXYtMg"),
+    variables: |places| {
+        let brokers = addresses(places, "broker")?;
+        Ok(vec![("COLLABEDIT_TEST_KAFKA_CLUSTER", brokers)])
+    },
 };
 
 /// What Maven installs the broker from.
 const POM: &str = "infra/kafka/pom.xml";
-/// A cluster's id is a UUID in Base64; a fixed one saves a start of the Java machine.
-const CLUSTER_ID: &str = "Y29sbGFiZWRpdC1kZXYtMQ";
 /// What keeps a broker at 160 MiB; smaller ones need `log.cleaner.dedupe.buffer.size` below.
 const JAVA_OPTIONS: [&str; 4] = [
     "-Xms64m",
@@ -38,30 +56,81 @@ fn address(place: &Place, purpose: &str) -> anyhow::Result<String> {
     Ok(format!("127.0.0.1:{}", place.port(purpose)?))
 }
 
-fn prepare(place: &Place) -> anyhow::Result<Server> {
+fn addresses(places: &[Place], purpose: &str) -> anyhow::Result<String> {
+    let all: Result<Vec<_>, _> = places.iter().map(|place| address(place, purpose)).collect();
+    Ok(all?.join(","))
+}
+
+/// Brokers of one cluster. Its id is a UUID in Base64; a fixed one saves a start of the Java machine.
+fn prepare(places: &[Place], cluster_id: &str) -> anyhow::Result<Vec<Server>> {
     toolchain::check_for(&[&JAVA, &MAVEN])?;
     let class_path = format!("{}/*", install()?.display());
-    let data = place.folder.join("data");
-    let settings = settings(
-        &address(place, "broker")?,
-        &address(place, "controller")?,
-        &data.display().to_string(),
-    );
-    let settings = place.write("server.properties", &settings)?;
-    let settings = settings.to_string_lossy();
-    let log4j = place.write("log4j2.xml", LOG4J)?;
-    let log4j = format!("-Dlog4j2.configurationFile={}", log4j.display());
-    if !data.join("meta.properties").is_file() {
-        let tool = ["-cp", &class_path, &log4j, "kafka.tools.StorageTool"];
-        let format = ["format", "-t", CLUSTER_ID, "-c", &settings];
-        output(command("java", &[&tool[..], &format].concat()))
-            .with_context(|| format!("{} can't be formatted", data.display()))?;
+    let brokers = (1..)
+        .zip(places)
+        .map(|(number, place)| Broker::new(number, place, places, &class_path))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Each takes some seconds, most of them the start of the Java machine.
+    thread::scope(|scope| {
+        let format = |broker| scope.spawn(move || Broker::format(broker, cluster_id));
+        let formats: Vec<_> = brokers.iter().map(format).collect();
+        formats.into_iter().try_for_each(|format| {
+            let formatted = format.join();
+            formatted.unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    })?;
+    Ok(brokers.iter().map(Broker::server).collect())
+}
+
+/// How one broker is run.
+struct Broker {
+    data: PathBuf,
+    settings: String,
+    /// What the Java machine is told for whatever runs of Kafka.
+    java: [String; 3],
+}
+
+impl Broker {
+    fn new(
+        number: usize,
+        place: &Place,
+        cluster: &[Place],
+        class_path: &str,
+    ) -> anyhow::Result<Self> {
+        let data = place.folder.join("data");
+        let settings = place.write(
+            "server.properties",
+            &settings(number, place, cluster, &data.display().to_string())?,
+        )?;
+        let log4j = place.write("log4j2.xml", LOG4J)?;
+        let log4j = format!("-Dlog4j2.configurationFile={}", log4j.display());
+        Ok(Self {
+            data,
+            settings: settings.display().to_string(),
+            java: ["-cp".to_owned(), class_path.to_owned(), log4j],
+        })
     }
-    let broker = ["-cp", &class_path, &log4j, "kafka.Kafka", &settings];
-    Ok(Server {
-        command: command("java", &[&JAVA_OPTIONS[..], &broker].concat()),
-        ready_text: "Kafka Server started",
-    })
+
+    /// Makes the data directory the broker's, unless it is.
+    fn format(&self, cluster_id: &str) -> anyhow::Result<()> {
+        if self.data.join("meta.properties").is_file() {
+            return Ok(());
+        }
+        let mut tool = command("java", &[]);
+        tool.args(&self.java).arg("kafka.tools.StorageTool");
+        tool.args(["format", "-t", cluster_id, "-c", &self.settings]);
+        output(tool).with_context(|| format!("{} can't be formatted", self.data.display()))?;
+        Ok(())
+    }
+
+    fn server(&self) -> Server {
+        let mut command = command("java", &JAVA_OPTIONS);
+        command.args(&self.java);
+        command.args(["kafka.Kafka", &self.settings]);
+        Server {
+            command,
+            ready_text: "Kafka Server started",
+        }
+    }
 }
 
 /// Installs the jars, unless those that [`POM`] names are here, and gives their folder.
@@ -90,11 +159,19 @@ fn install() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn settings(broker: &str, controller: &str, data: &str) -> String {
-    format!(
+fn settings(number: usize, place: &Place, cluster: &[Place], data: &str) -> anyhow::Result<String> {
+    let (broker, controller) = (address(place, "broker")?, address(place, "controller")?);
+    let voters = (1..)
+        .zip(cluster)
+        .map(|(number, place)| Ok(format!("{number}@{}", address(place, "controller")?)))
+        .collect::<anyhow::Result<Vec<_>>>()?
+        .join(",");
+    let replicas = cluster.len();
+    let in_sync_min = replicas.saturating_sub(1).max(1);
+    Ok(format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{controller}
+node.id={number}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
 advertised.listeners=PLAINTEXT://{broker}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -103,17 +180,17 @@ inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 
-# There is one broker, so whatever Kafka keeps for itself has one replica.
-offsets.topic.replication.factor=1
+# Whatever Kafka keeps for itself is on all brokers, and one of several may be away.
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync_min}
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync_min}
 group.initial.rebalance.delay.ms=0
 
-# A broker that was killed comes back as soon as its session has ended.
+# A broker that was killed comes back, and another takes its place, as soon as its session has ended.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=300
 
@@ -124,5 +201,5 @@ log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4
 "
-    )
+    ))
 }

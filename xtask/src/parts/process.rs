@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,13 @@ fn id_file(place: &Place) -> PathBuf {
     place.folder.join("pid")
 }
 
-/// What the part prints.
+/// What the process prints.
 pub fn log(place: &Place) -> PathBuf {
     place.folder.join("out.log")
 }
 
-/// The process of the part, if it runs. A process is the part's only if its command line names the
-/// part's folder: ids are used again, and what we did not start we don't stop.
+/// The process that lives here, if it runs. A process is a part's only if its command line names a file
+/// in its folder: ids are used again, and what we did not start we don't stop.
 pub fn running(place: &Place) -> Option<u32> {
     let id = fs::read_to_string(id_file(place))
         .ok()?
@@ -39,94 +39,138 @@ pub fn running(place: &Place) -> Option<u32> {
         "ps",
         &["-ww", "-o", "args=", "-p", &format!("{id}")],
     ))?;
+    // With the slash, so that one part's name may begin with another's.
     words
-        .contains(&place.folder.display().to_string())
+        .contains(&format!("{}/", place.folder.display()))
         .then_some(id)
 }
 
-/// Starts the part and waits until it says that it is ready.
+/// Starts processes side by side, since some are ready only when others are there, and waits until all
+/// of them say that they are ready.
 ///
 /// # Errors
-/// With the end of what it printed, if it ends or takes too long; then it does not run.
-pub fn start(place: &Place, server: Server) -> anyhow::Result<()> {
-    let Server {
-        mut command,
-        ready_text,
-    } = server;
-    let name = place.name;
-    let printed = File::create(log(place)).context("the part's log can't be written")?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(printed.try_clone()?)
-        .stderr(printed)
-        // A Ctrl-C in this terminal is not meant for it.
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("{name} did not start"))?;
-    fs::write(id_file(place), child.id().to_string())?;
-
-    let started = Instant::now();
-    let mut progress = PROGRESS_INTERVAL;
-    println!("{name}: starting");
+/// With the end of what one printed, if it ends or takes too long; then that one does not run.
+pub fn start(servers: Vec<(&Place, Server)>) -> anyhow::Result<()> {
+    let mut starting = servers
+        .into_iter()
+        .map(|(place, server)| Starting::spawn(place, server))
+        .collect::<Result<Vec<_>, _>>()?;
     loop {
-        let said = fs::read_to_string(log(place)).unwrap_or_default();
-        if said.contains(ready_text) {
-            println!(
-                "{name}: ready after {:.1} s",
-                started.elapsed().as_secs_f64()
-            );
+        let mut not_ready = Vec::new();
+        for mut one in starting {
+            if !one.is_ready()? {
+                not_ready.push(one);
+            }
+        }
+        if not_ready.is_empty() {
             return Ok(());
         }
-        let problem = match child.try_wait()? {
+        starting = not_ready;
+        sleep(CHECK_INTERVAL);
+    }
+}
+
+/// A process that is not ready yet.
+struct Starting<'a> {
+    place: &'a Place,
+    ready_text: &'static str,
+    child: Child,
+    since: Instant,
+    /// When it is next said that this takes long.
+    progress: Duration,
+}
+
+impl<'a> Starting<'a> {
+    fn spawn(place: &'a Place, server: Server) -> anyhow::Result<Self> {
+        let Server {
+            mut command,
+            ready_text,
+        } = server;
+        let name = &place.name;
+        let printed = File::create(log(place)).context("the part's log can't be written")?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(printed.try_clone()?)
+            .stderr(printed)
+            // A Ctrl-C in this terminal is not meant for it.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{name} did not start"))?;
+        fs::write(id_file(place), child.id().to_string())?;
+        println!("{name}: starting");
+        Ok(Self {
+            place,
+            ready_text,
+            child,
+            since: Instant::now(),
+            progress: PROGRESS_INTERVAL,
+        })
+    }
+
+    fn is_ready(&mut self) -> anyhow::Result<bool> {
+        let name = &self.place.name;
+        let said = fs::read_to_string(log(self.place)).unwrap_or_default();
+        let waited = self.since.elapsed();
+        if said.contains(self.ready_text) {
+            println!("{name}: ready after {:.1} s", waited.as_secs_f64());
+            return Ok(true);
+        }
+        let problem = match self.child.try_wait()? {
             Some(status) => format!("ended with {status}"),
-            None if started.elapsed() > READY_TIME_MAX => {
-                stop(place)?;
+            None if waited > READY_TIME_MAX => {
+                stop(std::slice::from_ref(self.place));
                 format!("was not ready within {} s", READY_TIME_MAX.as_secs())
             }
             None => {
-                if started.elapsed() > progress {
-                    println!("{name}: starting, {} s", progress.as_secs());
-                    progress += PROGRESS_INTERVAL;
+                if waited > self.progress {
+                    println!("{name}: starting, {} s", self.progress.as_secs());
+                    self.progress += PROGRESS_INTERVAL;
                 }
-                sleep(CHECK_INTERVAL);
-                continue;
+                return Ok(false);
             }
         };
         let lines: Vec<_> = said.lines().collect();
         let end = lines[lines.len().saturating_sub(15)..].join("\n    ");
         bail!(
             "{name} {problem}; {} ends with\n    {end}",
-            log(place).display()
+            log(self.place).display()
         );
     }
 }
 
-/// Asks the part to end and waits for it; kills it when it takes too long.
-pub fn stop(place: &Place) -> anyhow::Result<()> {
-    end(place, "TERM")?;
-    if running(place).is_some() {
-        kill(place)?;
+/// Asks processes to end and waits for them; kills those that take too long.
+pub fn stop(places: &[Place]) {
+    end(places, "TERM");
+    kill(places);
+}
+
+/// Kills processes.
+pub fn kill(places: &[Place]) {
+    end(places, "KILL");
+}
+
+/// Sends all of them a signal at once: some take long to end when others have gone before.
+fn end(places: &[Place], signal: &str) {
+    let mut ending: Vec<_> = places
+        .iter()
+        .filter_map(|place| Some((place, running(place)?)))
+        .collect();
+    for (_, id) in &ending {
+        // It may have ended by itself in between, which is what was wanted.
+        let _ = output(command("kill", &[&format!("-{signal}"), &id.to_string()]));
     }
-    Ok(())
-}
-
-/// Kills the part.
-pub fn kill(place: &Place) -> anyhow::Result<()> {
-    end(place, "KILL")
-}
-
-fn end(place: &Place, signal: &str) -> anyhow::Result<()> {
-    let Some(id) = running(place) else {
-        return Ok(());
-    };
-    // It may have ended by itself in between, which is what was wanted.
-    let _ = output(command("kill", &[&format!("-{signal}"), &id.to_string()]));
     let deadline = Instant::now() + STOP_TIME_MAX;
-    while running(place).is_some() && Instant::now() < deadline {
+    loop {
+        ending.retain(|(place, _)| {
+            let runs = running(place).is_some();
+            if !runs {
+                println!("{}: ended (SIG{signal})", place.name);
+            }
+            runs
+        });
+        if ending.is_empty() || Instant::now() > deadline {
+            return;
+        }
         sleep(CHECK_INTERVAL);
     }
-    if running(place).is_none() {
-        println!("{}: ended (SIG{signal})", place.name);
-    }
-    Ok(())
 }

@@ -11,12 +11,13 @@ use crate::command::{cargo, command, run, target_dir};
 
 pub const PART: Part = Part {
     name: "s3",
+    process_count: 1,
     prepare,
-    variables: |place| {
+    variables: |places| {
         Ok(vec![
             (
                 "COLLABEDIT_TEST_S3",
-                format!("http://127.0.0.1:{}", place.port("server")?),
+                format!("http://127.0.0.1:{}", places[0].port("server")?),
             ),
             ("COLLABEDIT_TEST_S3_BUCKET", BUCKET.to_owned()),
             // By these names S3's clients look for credentials.
@@ -35,7 +36,8 @@ const BUCKET: &str = "blobs";
 const ACCESS_KEY: &str = "collabedit-test";
 const SECRET_KEY: &str = "collabedit-test-secret";
 
-fn prepare(place: &Place) -> anyhow::Result<Server> {
+fn prepare(places: &[Place]) -> anyhow::Result<Vec<Server>> {
+    let place = &places[0];
     let program = install()?;
     // A bucket is a folder.
     let data = place.folder.join("data");
@@ -55,10 +57,10 @@ fn prepare(place: &Place) -> anyhow::Result<Server> {
     let mut command = command(program, &arguments);
     // Otherwise it does not say that it is ready.
     command.env("RUST_LOG", "info");
-    Ok(Server {
+    Ok(vec![Server {
         command,
         ready_text: "server is running at",
-    })
+    }])
 }
 
 /// Builds the server, unless this version is here, and gives its program.

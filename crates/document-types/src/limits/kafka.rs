@@ -54,6 +54,8 @@ pub const KAFKA_POLL_TIME_MAX: Duration = Duration::from_millis(100);
 pub const KAFKA_CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the client's own figures become metrics.
 pub const KAFKA_STATISTICS_INTERVAL: Duration = Duration::from_secs(5);
+/// Before a partition's leader is asked again that was only just found, or is still looked for.
+pub const KAFKA_LEADER_PAUSE: Duration = Duration::from_millis(100);
 /// Silence after which a member of a consumer group counts as gone, and the others get its partitions.
 pub const KAFKA_GROUP_SESSION_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often a member says that it is there.

@@ -1,0 +1,23 @@
+use std::process::Command;
+
+use crate::variable;
+
+/// What `cargo xtask parts` calls the three brokers.
+pub(crate) const CLUSTER: &str = "kafka-cluster";
+
+/// Runs `cargo xtask parts` with these arguments.
+pub(crate) async fn parts(arguments: &[&str]) {
+    let mut command = Command::new(variable("COLLABEDIT_XTASK"));
+    command.arg("parts").args(arguments);
+    // What it prints would stand among the test's own words.
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "`xtask parts {arguments:?}` ended with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
