@@ -107,6 +107,8 @@ pub(crate) enum Answer {
         harm: Harm,
         /// The place of that one, if it is certain. Those before it are harmless then.
         guilty: Option<u32>,
+        /// Whether it is certain that the candidates are to blame and not what the replica held.
+        is_certain: bool,
     },
     /// What was found of each update that was to be looked at.
     Cleared(Vec<Clearing>),

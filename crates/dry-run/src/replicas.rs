@@ -162,7 +162,14 @@ impl Replicas {
     fn build(&mut self, document: CrdtDocument, task: &Task) -> Result<Answer, Answer> {
         match task {
             Task::Try(job) => {
-                self.try_all(&document, job)?;
+                let is_log = is_log(&document, job);
+                let tried = self.try_all(&document, job);
+                tried.map_err(|(harm, guilty)| Answer::Harmful {
+                    harm,
+                    guilty,
+                    // Those who have proven harmless are given the benefit of the doubt.
+                    is_certain: is_log && job.thorough,
+                })?;
                 self.keep(job.document.clone(), document);
                 Ok(Answer::Harmless)
             }
@@ -174,7 +181,8 @@ impl Replicas {
         }
     }
 
-    fn try_all(&self, document: &CrdtDocument, job: &Job) -> Result<(), Answer> {
+    /// An error says what is wrong, and the place of the guilty one if it is certain.
+    fn try_all(&self, document: &CrdtDocument, job: &Job) -> Result<(), (Harm, Option<u32>)> {
         let together = if job.singly {
             1
         } else {
@@ -183,7 +191,7 @@ impl Replicas {
         for (i, candidates) in (0..).zip(job.candidates.chunks(together)) {
             let guilty = (together == 1).then_some(i);
             self.try_together(document, candidates, job)
-                .map_err(|harm| Answer::Harmful { harm, guilty })?;
+                .map_err(|harm| (harm, guilty))?;
         }
         Ok(())
     }
@@ -253,6 +261,22 @@ impl Replicas {
         self.check_time.set(self.check_time.get() + check_time);
         checked.map_err(harm_of)
     }
+}
+
+/// Whether `document` is what the log has let in and nothing else. A replica that holds more may have been
+/// spoilt by what was never appended, so what goes wrong on it may be nobody's fault.
+fn is_log(document: &CrdtDocument, job: &Job) -> bool {
+    if job.base.is_some() {
+        return true;
+    }
+    let Ok(mut logged) = decode_version_vector(&job.version) else {
+        return false;
+    };
+    let applied = job.applied.iter().filter_map(|update| read(update).ok());
+    for span in applied.flat_map(|update| update.spans) {
+        logged.include(span.span);
+    }
+    document.version().is_ok_and(|version| version == logged)
 }
 
 /// Reads the document through, as clients do next, and loads it anew if these updates may have left a

@@ -29,7 +29,9 @@ pub(crate) enum BenchError {
 }
 
 /// Tries all candidates together on the replica that is kept. If that fails, whoever asks has to give
-/// a base, since a replica that was kept may have been spoilt by an update that was never appended.
+/// a base, since a replica that was kept may have been spoilt by an update that was never appended; unless
+/// there is one candidate and it is certain that it is to blame. Then the document is loaded again when it
+/// is wanted next, and the candidate is not tried twice.
 ///
 /// On a base, candidates are tried until one does harm. It is certain which that is if they are tried
 /// singly, and then those before it are harmless and those behind it are tried anew on a ground
@@ -57,9 +59,20 @@ pub(crate) async fn sift(
     loop {
         let outcome = asker.ask(&Task::Try(job.clone())).await;
         if job.base.is_none()
+            && let Ok(Outcome::Harmful {
+                harm,
+                is_certain: true,
+                ..
+            }) = &outcome
+            && job.candidates.len() == 1
+        {
+            verdicts.push(Verdict::Harmful(harm.clone()));
+            break;
+        }
+        if job.base.is_none()
             && matches!(
                 &outcome,
-                Err(DryRunError::Degraded) | Ok(Outcome::Harmful(..) | Outcome::Died(_))
+                Err(DryRunError::Degraded) | Ok(Outcome::Harmful { .. } | Outcome::Died(_))
             )
         {
             return Err(DryRunError::NeedsBase { suspect: true });
@@ -69,7 +82,11 @@ pub(crate) async fn sift(
                 verdicts.resize(count, Verdict::Harmless);
                 break;
             }
-            Outcome::Harmful(harm, Some(guilty)) if guilty < job.candidates.len() => {
+            Outcome::Harmful {
+                harm,
+                guilty: Some(guilty),
+                ..
+            } if guilty < job.candidates.len() => {
                 let behind = job.candidates.split_off(guilty + 1);
                 job.candidates.truncate(guilty);
                 verdicts.resize(verdicts.len() + guilty, Verdict::Harmless);
@@ -78,9 +95,9 @@ pub(crate) async fn sift(
                 job.candidates = behind;
                 job.singly = true;
             }
-            Outcome::Harmful(..) if !job.singly => job.singly = true,
+            Outcome::Harmful { .. } if !job.singly => job.singly = true,
             // That is no answer.
-            Outcome::Harmful(..) => return Err(DryRunError::Unavailable(None)),
+            Outcome::Harmful { .. } => return Err(DryRunError::Unavailable(None)),
             Outcome::Died(_) => {
                 asker.one_by_one(job, &mut verdicts).await?;
                 break;
@@ -114,7 +131,7 @@ pub(crate) async fn clear(
         });
         match asker.ask_twice(&alone, &alone).await? {
             Outcome::Well(one) => cleared.extend(one),
-            Outcome::Harmful(harm, _) | Outcome::Died(harm) => {
+            Outcome::Harmful { harm, .. } | Outcome::Died(harm) => {
                 cleared.push(Clearing::Harmful(harm));
             }
         }
@@ -126,7 +143,11 @@ pub(crate) async fn clear(
 enum Outcome {
     /// All candidates are harmless, or were looked at, with what was found.
     Well(Vec<Clearing>),
-    Harmful(Harm, Option<usize>),
+    Harmful {
+        harm: Harm,
+        guilty: Option<usize>,
+        is_certain: bool,
+    },
     Died(Harm),
 }
 
@@ -182,9 +203,15 @@ impl<'a> Asker<'a> {
         match report.answer {
             Answer::Harmless => Ok(Outcome::Well(Vec::new())),
             Answer::Cleared(cleared) => Ok(Outcome::Well(cleared)),
-            Answer::Harmful { harm, guilty } => {
-                Ok(Outcome::Harmful(harm, guilty.map(|guilty| guilty as usize)))
-            }
+            Answer::Harmful {
+                harm,
+                guilty,
+                is_certain,
+            } => Ok(Outcome::Harmful {
+                harm,
+                guilty: guilty.map(|guilty| guilty as usize),
+                is_certain,
+            }),
             Answer::NeedsBase => Err(DryRunError::NeedsBase { suspect: false }),
             Answer::BadGround => Err(DryRunError::Degraded),
             Answer::TooLarge => Err(DryRunError::TooLarge),
@@ -211,7 +238,7 @@ impl<'a> Asker<'a> {
     async fn harm_of_ground(&mut self, ground: &Task) -> Result<Option<Harm>, DryRunError> {
         Ok(match self.ask(ground).await? {
             Outcome::Well(_) => None,
-            Outcome::Harmful(harm, _) | Outcome::Died(harm) => Some(harm),
+            Outcome::Harmful { harm, .. } | Outcome::Died(harm) => Some(harm),
         })
     }
 
@@ -240,7 +267,7 @@ impl<'a> Asker<'a> {
                     job.applied.push(candidate);
                     verdicts.push(Verdict::Harmless);
                 }
-                Outcome::Harmful(harm, _) | Outcome::Died(harm) => {
+                Outcome::Harmful { harm, .. } | Outcome::Died(harm) => {
                     verdicts.push(Verdict::Harmful(harm));
                     self.lay_ground(&Task::Try(job.clone())).await?;
                 }
@@ -253,7 +280,7 @@ impl<'a> Asker<'a> {
     /// since processes also die of other things.
     async fn ask_twice(&mut self, first: &Task, again: &Task) -> Result<Outcome, DryRunError> {
         match self.ask(first).await {
-            Ok(outcome @ (Outcome::Well(_) | Outcome::Harmful(..))) => Ok(outcome),
+            Ok(outcome @ (Outcome::Well(_) | Outcome::Harmful { .. })) => Ok(outcome),
             _ => self.ask(again).await,
         }
     }
@@ -311,8 +338,11 @@ mod tests {
     }
 
     fn harmful(guilty: Option<u32>) -> Result<Answer, BenchError> {
-        let harm = Harm::Panic;
-        Ok(Answer::Harmful { harm, guilty })
+        Ok(Answer::Harmful {
+            harm: Harm::Panic,
+            guilty,
+            is_certain: false,
+        })
     }
 
     fn request(count: usize) -> DryRunRequest {
@@ -380,6 +410,28 @@ mod tests {
             let is_suspect = matches!(tried, Err(DryRunError::NeedsBase { suspect: true }));
             assert!(is_suspect, "{tried:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_update_alone_that_is_certainly_to_blame_is_tried_once() {
+        let certainly = || {
+            Ok(Answer::Harmful {
+                harm: Harm::Panic,
+                guilty: Some(0),
+                is_certain: true,
+            })
+        };
+        let mut alone = request(1);
+        alone.base = None;
+        let tried = sift(&mut Script::new([certainly()]), alone).await.unwrap();
+        assert_eq!(tried.verdicts, [Verdict::Harmful(Harm::Panic)]);
+        assert_eq!(tried.processor_time, MS);
+        // Those behind it would have nothing to be tried on.
+        let mut several = request(2);
+        several.base = None;
+        let tried = sift(&mut Script::new([certainly()]), several).await;
+        let is_suspect = matches!(tried, Err(DryRunError::NeedsBase { suspect: true }));
+        assert!(is_suspect, "{tried:?}");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ pub async fn all(dry_run: &dyn DryRun) {
     what_was_logged_elsewhere_is_taken_in_first(dry_run).await;
     a_replica_that_lags_behind_the_log_needs_a_base(dry_run).await;
     a_harmful_update_is_found_among_honest_ones(dry_run).await;
+    a_harmful_update_alone_is_to_blame_where_the_log_is_all_there_is(dry_run).await;
     several_harmful_updates_are_found_wherever_they_stand(dry_run).await;
     updates_are_compared_and_cut(dry_run).await;
     a_history_that_can_t_be_loaded_is_blamed_on_nobody(dry_run).await;
@@ -107,6 +108,28 @@ async fn a_harmful_update_is_found_among_honest_ones(dry_run: &dyn DryRun) {
         let found = verdicts(dry_run, request).await;
         assert_eq!(found, [harmful(&found[0]), Verdict::Harmless]);
         let request = author.request(author.version(), None, vec![author.types("end ")]);
+        assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
+    }
+}
+
+async fn a_harmful_update_alone_is_to_blame_where_the_log_is_all_there_is(dry_run: &dyn DryRun) {
+    for mutant in mutants() {
+        dry_run.forget(&id("doc_1")).await;
+        let (author, version) = mutant.honest(77);
+        let base = || Some(vec![mutant.snapshot.clone()]);
+        let request = author.request(version.clone(), base(), vec![]);
+        assert_eq!(verdicts(dry_run, request).await, []);
+        let request = author.request(version.clone(), None, vec![mutant.update.clone()]);
+        let found = verdicts(dry_run, request).await;
+        assert_eq!(found, [harmful(&found[0])], "{}", mutant.name);
+        // It has cost the replica, which is loaded when it is wanted next.
+        let next = vec![author.types("next ")];
+        let request = author.request(version.clone(), None, next.clone());
+        assert!(matches!(
+            dry_run.try_updates(request).await,
+            Err(DryRunError::NeedsBase { suspect: false })
+        ));
+        let request = author.request(version, base(), next);
         assert_eq!(verdicts(dry_run, request).await, [Verdict::Harmless]);
     }
 }

@@ -121,7 +121,8 @@ impl Opened {
             next_batch: 0,
             flight,
             tried_to: 0,
-            contaminated: false,
+            // The room before this one may have left behind what was never appended.
+            contaminated: true,
             untriable: None,
             turns: Turns::new(Instant::now()),
             lags: Lags::default(),
