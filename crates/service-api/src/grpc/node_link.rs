@@ -114,6 +114,8 @@ async fn keep_open(
     random: Random,
 ) {
     let mut pause_max = SERVICE_RECONNECT_PAUSE;
+    // Said once for each time that the node is away.
+    let mut is_told = false;
     loop {
         let connecting = timeout(SERVICE_CONNECT_TIME_MAX, connect(&address, &token)).await;
         match connecting.unwrap_or(Err(ConnectError::Silent)) {
@@ -126,12 +128,17 @@ async fn keep_open(
                 drop(open);
                 tracing::warn!(node = %address, end, "the stream to a collaboration node ended");
                 pause_max = SERVICE_RECONNECT_PAUSE;
+                is_told = true;
             }
-            Err(error) => tracing::warn!(
-                node = %address,
-                error = &error as &dyn std::error::Error,
-                "no stream to a collaboration node"
-            ),
+            Err(error) if !is_told => {
+                tracing::warn!(
+                    node = %address,
+                    error = &error as &dyn std::error::Error,
+                    "no stream to a collaboration node; it is tried again until there is one"
+                );
+                is_told = true;
+            }
+            Err(_) => {}
         }
         sleep(random.jitter(pause_max) + Duration::from_millis(1)).await;
         pause_max = (2 * pause_max).min(SERVICE_RECONNECT_PAUSE_MAX);

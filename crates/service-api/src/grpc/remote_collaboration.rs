@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use clock::Random;
-use document_types::limits::NODE_WAIT_MAX;
+use document_types::limits::{NODE_WAIT_MAX, SERVICE_RECONNECT_PAUSE};
 use document_types::{DocumentId, ErrorCode, partition_of};
 use futures::future::select_all;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -107,7 +107,7 @@ impl Collaboration for RemoteCollaboration {
                 }
                 self.connected().await;
                 // A stream that has just ended may be listed for a moment.
-                tokio::task::yield_now().await;
+                sleep(SERVICE_RECONNECT_PAUSE).await;
             }
         };
         timeout(NODE_WAIT_MAX, trying).await.unwrap_or_else(|_| {
