@@ -15,6 +15,7 @@
 
 mod brokers;
 mod clients;
+mod deployment;
 mod hasty_disk;
 mod latencies;
 mod load;
@@ -27,6 +28,7 @@ mod wire;
 mod writer;
 
 pub use brokers::Brokers;
+pub use deployment::Deployment;
 pub use hasty_disk::HastyDisk;
 pub use latencies::{Aftermath, Latencies};
 pub use load::Load;

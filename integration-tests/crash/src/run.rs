@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::clients::{Clients, InFlight, WAIT_MAX, fresh_replica};
 use crate::latencies::Answers;
 use crate::recorder::Record;
-use crate::{Brokers, Load, Report, ServerCommand};
+use crate::{Brokers, Deployment, Load, Report, ServerCommand};
 
 /// Moments that are looked at before one is taken at which nothing may be in flight.
 const MOMENTS_MAX: u32 = 100;
@@ -98,12 +98,8 @@ pub async fn clients_die(command: &ServerCommand, load: &Load) -> anyhow::Result
 ///
 /// # Errors
 /// See [`clients_come_back`].
-pub async fn deployment_comes_back(
-    gateways: &[ServerCommand],
-    nodes: &[ServerCommand],
-    load: &Load,
-) -> anyhow::Result<Report> {
-    all_come_back(gateways, nodes, None, load).await
+pub async fn deployment_comes_back(deployment: &Deployment, load: &Load) -> anyhow::Result<Report> {
+    all_come_back(deployment, None, load).await
 }
 
 /// The same with a broker of their log as one more whose turn it is.
@@ -111,20 +107,21 @@ pub async fn deployment_comes_back(
 /// # Errors
 /// See [`clients_come_back`].
 pub async fn deployment_and_brokers_come_back(
-    gateways: &[ServerCommand],
-    nodes: &[ServerCommand],
+    deployment: &Deployment,
     brokers: &dyn Brokers,
     load: &Load,
 ) -> anyhow::Result<Report> {
-    all_come_back(gateways, nodes, Some(brokers), load).await
+    all_come_back(deployment, Some(brokers), load).await
 }
 
 async fn all_come_back(
-    gateways: &[ServerCommand],
-    nodes: &[ServerCommand],
+    deployment: &Deployment,
     brokers: Option<&dyn Brokers>,
     load: &Load,
 ) -> anyhow::Result<Report> {
+    let Deployment {
+        gateways, nodes, ..
+    } = deployment;
     let mut run = Run::start(nodes, load).await?;
     let addresses: Vec<_> = run
         .servers
@@ -165,14 +162,9 @@ async fn all_come_back(
         }
         run.servers[process].restart().await?;
     }
-    for clients in &mut parties {
-        run.acknowledge(clients, load.operations).await?;
-    }
-    let replicas = Clients::finish(parties).await?;
     // Nodes are asked through the gateways.
     run.nodes = run.servers.drain(..nodes.len()).collect();
-    run.check(replicas).await?;
-    run.end()
+    run.finish(parties, load).await
 }
 
 /// A server in one of its lives.
@@ -318,17 +310,11 @@ impl Run {
         clients: &mut Clients,
         operations: u64,
     ) -> anyhow::Result<()> {
-        let enough = self.acknowledged_before + operations;
-        self.acknowledge(clients, enough).await?;
-        let in_flight = self.moment_of_flight(clients).await?;
+        let in_flight = self.moment_to_kill(clients, operations).await?;
         self.servers[node].process.kill().await?;
         // An answer that left before the kill is still on its way, and counts.
         clients.notice_the_kill().await?;
-        self.report.kills += 1;
-        if clients.was_never_answered(&in_flight) {
-            self.report.kills_in_flight += 1;
-        }
-        self.acknowledged_before = self.record.acknowledged.borrow().operations;
+        self.killed(clients.was_never_answered(&in_flight));
         Ok(())
     }
 
@@ -341,15 +327,9 @@ impl Run {
         clients: &mut Clients,
         operations: u64,
     ) -> anyhow::Result<()> {
-        let enough = self.acknowledged_before + operations;
-        self.acknowledge(clients, enough).await?;
-        let in_flight = self.moment_of_flight(clients).await?;
+        let in_flight = self.moment_to_kill(clients, operations).await?;
         self.servers[node].process.kill().await?;
-        self.report.kills += 1;
-        if !in_flight.is_empty() {
-            self.report.kills_in_flight += 1;
-        }
-        self.acknowledged_before = self.record.acknowledged.borrow().operations;
+        self.killed(!in_flight.is_empty());
         Ok(())
     }
 
@@ -361,17 +341,30 @@ impl Run {
         clients: &mut Clients,
         operations: u64,
     ) -> anyhow::Result<()> {
-        let enough = self.acknowledged_before + operations;
-        self.acknowledge(clients, enough).await?;
-        self.moment_of_flight(clients).await?;
+        self.moment_to_kill(clients, operations).await?;
         self.broker_kills.push(Instant::now());
         brokers.kill_leader(&self.record.document).await?;
-        self.report.kills += 1;
-        if !clients.in_flight().is_empty() {
-            self.report.kills_in_flight += 1;
-        }
-        self.acknowledged_before = self.record.acknowledged.borrow().operations;
+        self.killed(!clients.in_flight().is_empty());
         Ok(())
+    }
+
+    /// Waits until `operations` more are acknowledged since the last kill, and then for a drawn moment at
+    /// which some of `clients` wait for an answer. Says for which.
+    async fn moment_to_kill(
+        &self,
+        clients: &mut Clients,
+        operations: u64,
+    ) -> anyhow::Result<InFlight> {
+        let enough = self.acknowledged_before + operations;
+        self.acknowledge(clients, enough).await?;
+        self.moment_of_flight(clients).await
+    }
+
+    /// Counts a kill.
+    fn killed(&mut self, is_in_flight: bool) {
+        self.report.kills += 1;
+        self.report.kills_in_flight += u32::from(is_in_flight);
+        self.acknowledged_before = self.record.acknowledged.borrow().operations;
     }
 
     /// Waits until the broker that was killed is back.

@@ -69,6 +69,14 @@ impl ServerCommand {
         self
     }
 
+    /// The same command with a topic in Kafka as the log.
+    #[must_use]
+    pub fn with_topic(self, bootstrap_servers: &str, topic: &str, partition_count: u32) -> Self {
+        self.with(&format!("log.partition_count={partition_count}"))
+            .with(&format!("log.kafka.bootstrap_servers={bootstrap_servers}"))
+            .with(&format!("log.kafka.topic={topic}"))
+    }
+
     /// The same command as a part of a deployment, with only `roles`, as in `["gateway"]`.
     #[must_use]
     pub fn with_roles(mut self, roles: &str) -> Self {

@@ -2,7 +2,8 @@
 //! are killed at any moment. `cargo xtask test --only kafka` runs it.
 
 use crash::{
-    Load, ServerCommand, assert_kept, clients_die, deployment_comes_back, nodes_come_back,
+    Deployment, Load, ServerCommand, assert_kept, clients_die, deployment_comes_back,
+    nodes_come_back,
 };
 use kafka_broker::{Topic, new_topic};
 use server_process::{ServerProcess, real_binary};
@@ -11,12 +12,7 @@ use server_process::{ServerProcess, real_binary};
 fn node(number: u32, topic: &Topic) -> anyhow::Result<ServerCommand> {
     Ok(ServerCommand::real()?
         .with(&format!("node={number}"))
-        .with(&format!("log.partition_count={}", topic.partition_count))
-        .with(&format!(
-            "log.kafka.bootstrap_servers={}",
-            topic.bootstrap_servers
-        ))
-        .with(&format!("log.kafka.topic={}", topic.name))
+        .with_topic(&topic.bootstrap_servers, &topic.name, topic.partition_count)
         .with("log.kafka.development=true"))
 }
 
@@ -45,22 +41,9 @@ async fn a_deployment_whose_processes_are_killed_in_turn_loses_and_doubles_nothi
 -> anyhow::Result<()> {
     let load = Load::from_environment()?;
     let topic = new_topic(&[]).await;
-    let token = tempfile::NamedTempFile::new()?;
-    std::fs::write(token.path(), "the-secret-of-one-test")?;
-    let part = |number, roles: &str| {
-        let token = format!("services.token_file={}", token.path().display());
-        anyhow::Ok(node(number, &topic)?.with_roles(roles).with(&token))
-    };
-    let gateways = [part(1, r#"["gateway"]"#)?, part(2, r#"["gateway"]"#)?];
-    let stateful = |number| {
-        let node = part(number, r#"["collaboration", "merger", "history"]"#)?;
-        anyhow::Ok(node.with("services.listen=127.0.0.1:0"))
-    };
-    let nodes = [stateful(1)?, stateful(2)?];
-    assert_kept(
-        &deployment_comes_back(&gateways, &nodes, &load).await?,
-        &load,
-    );
+    let roles = r#"["collaboration", "merger", "history"]"#;
+    let deployment = Deployment::new(|number| node(number, &topic), &[roles, roles])?;
+    assert_kept(&deployment_comes_back(&deployment, &load).await?, &load);
     Ok(())
 }
 

@@ -4,7 +4,8 @@
 
 use async_trait::async_trait;
 use crash::{
-    Brokers, Load, ServerCommand, assert_kept, brokers_come_back, deployment_and_brokers_come_back,
+    Brokers, Deployment, Load, ServerCommand, assert_kept, brokers_come_back,
+    deployment_and_brokers_come_back,
 };
 use document_types::{DocumentId, partition_of};
 use kafka_broker::{ReplicatedPartition, Topic, new_replicated_topic};
@@ -41,9 +42,7 @@ impl Cluster {
         } = &self.topic;
         Ok(ServerCommand::real()?
             .with(&format!("node={number}"))
-            .with(&format!("log.partition_count={partition_count}"))
-            .with(&format!("log.kafka.bootstrap_servers={bootstrap_servers}"))
-            .with(&format!("log.kafka.topic={name}")))
+            .with_topic(bootstrap_servers, name, *partition_count))
     }
 }
 
@@ -87,19 +86,9 @@ async fn a_deployment_that_is_killed_in_turn_with_its_brokers_loses_and_doubles_
     // Two gateways, two nodes, and a broker.
     let load = Load::with_kills(5)?;
     let cluster = Cluster::new().await;
-    let token = tempfile::NamedTempFile::new()?;
-    std::fs::write(token.path(), "the-secret-of-one-test")?;
-    let part = |number, roles: &str| {
-        let token = format!("services.token_file={}", token.path().display());
-        anyhow::Ok(cluster.node(number)?.with_roles(roles).with(&token))
-    };
-    let gateways = [part(1, r#"["gateway"]"#)?, part(2, r#"["gateway"]"#)?];
-    let stateful = |number| {
-        let node = part(number, r#"["collaboration", "merger", "history"]"#)?;
-        anyhow::Ok(node.with("services.listen=127.0.0.1:0"))
-    };
-    let nodes = [stateful(1)?, stateful(2)?];
-    let report = deployment_and_brokers_come_back(&gateways, &nodes, &cluster, &load).await?;
+    let roles = r#"["collaboration", "merger", "history"]"#;
+    let deployment = Deployment::new(|number| cluster.node(number), &[roles, roles])?;
+    let report = deployment_and_brokers_come_back(&deployment, &cluster, &load).await?;
     assert_kept(&report, &load);
     Ok(())
 }
