@@ -22,18 +22,22 @@ struct Node {
 
 impl Node {
     fn start(arguments: &[&str]) -> Self {
-        let mut process = collabedit(arguments)
+        let process = collabedit(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        let mut says = Vec::new();
-        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+        let mut node = Self {
+            process,
+            says: Vec::new(),
+        };
+        let output = node.process.stdout.take().unwrap();
+        for line in BufReader::new(output).lines() {
             let line = line.unwrap();
             let (what, url) = line.split_once(": ").unwrap();
-            says.push((what.to_owned(), url.to_owned()));
+            node.says.push((what.to_owned(), url.to_owned()));
             if what != "Services" {
-                return Self { process, says };
+                return node;
             }
         }
         panic!("the node ended before it was ready");
