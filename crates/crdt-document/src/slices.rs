@@ -18,15 +18,15 @@ use crate::{CrdtDocument, CrdtError};
 pub struct Slice {
     /// The update.
     pub bytes: Bytes,
-    /// What it holds, at most one span a peer.
-    pub spans: Vec<CounterSpan>,
+    /// What it holds: operations of one peer.
+    pub span: CounterSpan,
     /// Bytes of text that it inserts.
     pub inserted_text_bytes: u32,
 }
 
 impl CrdtDocument {
-    /// Everything that the document holds and `known` does not, as updates that whoever knows
-    /// `known` can import one after the other: none depends on a later one. Each inserts at most
+    /// Everything that the document holds and `known` does not, as updates of one peer each that
+    /// whoever knows `known` can import one after the other: none depends on a later one. Each inserts at most
     /// [`INSERTED_TEXT_PER_IMPORT_BYTES_MAX`] of text, and holds at most [`CATCH_UP_OPERATIONS_MAX`]
     /// operations that insert none, or a single longer deletion.
     ///
@@ -74,10 +74,10 @@ impl CrdtDocument {
         plan.finish()
             .into_iter()
             .map(|part| {
-                let bytes = self.export_spans(&part.spans)?;
+                let bytes = self.export_spans(&[part.span])?;
                 Ok(Slice {
                     bytes,
-                    spans: part.spans,
+                    span: part.span,
                     inserted_text_bytes: part.text_bytes,
                 })
             })
@@ -89,12 +89,11 @@ impl CrdtDocument {
 #[derive(Default)]
 struct Plan {
     done: Vec<Part>,
-    open: Part,
+    open: Option<Part>,
 }
 
-#[derive(Default)]
 struct Part {
-    spans: Vec<CounterSpan>,
+    span: CounterSpan,
     text_bytes: u32,
     operations: usize,
 }
@@ -116,37 +115,35 @@ impl Plan {
         }
     }
 
-    /// Adds `len` operations that insert `text_bytes` in all, in a slice of their own if the open one
-    /// has no room for them, unless they have to stay with the one before: the engine looks for a
-    /// style's begin right before its end.
+    /// Adds `len` operations that insert `text_bytes` in all, in a slice of their own if the open one is
+    /// another peer's or has no room for them, unless they have to stay with the one before: the engine
+    /// looks for a style's begin right before its end.
     fn push(&mut self, peer: PeerId, start: Counter, len: u32, text_bytes: usize, stays: bool) {
         // Text is bounded by its bytes.
         let operations = if text_bytes > 0 { 0 } else { len as usize };
-        let full = self.open.text_bytes as usize + text_bytes > INSERTED_TEXT_PER_IMPORT_BYTES_MAX
-            || self.open.operations + operations > CATCH_UP_OPERATIONS_MAX;
-        if full && !stays && !self.open.spans.is_empty() {
-            self.done.push(std::mem::take(&mut self.open));
-        }
-        // Both stay far below 32 bits: a slice is closed at its limit.
-        self.open.text_bytes += u32::try_from(text_bytes).unwrap_or(0);
-        self.open.operations += operations;
         let end = start.saturating_add(len);
-        match self
-            .open
-            .spans
-            .iter_mut()
-            .rev()
-            .find(|span| span.peer == peer)
-        {
-            Some(span) if span.end == start => span.end = end,
-            _ => self.open.spans.push(CounterSpan { peer, start, end }),
+        // It stays far below 32 bits: a slice is closed at its limit.
+        let bytes = u32::try_from(text_bytes).unwrap_or(0);
+        if let Some(open) = &mut self.open {
+            let follows = (open.span.peer, open.span.end) == (peer, start);
+            let full = open.text_bytes as usize + text_bytes > INSERTED_TEXT_PER_IMPORT_BYTES_MAX
+                || open.operations + operations > CATCH_UP_OPERATIONS_MAX;
+            if follows && (stays || !full) {
+                open.span.end = end;
+                open.text_bytes += bytes;
+                open.operations += operations;
+                return;
+            }
         }
+        self.done.extend(self.open.replace(Part {
+            span: CounterSpan { peer, start, end },
+            text_bytes: bytes,
+            operations,
+        }));
     }
 
     fn finish(mut self) -> Vec<Part> {
-        if !self.open.spans.is_empty() {
-            self.done.push(self.open);
-        }
+        self.done.extend(self.open);
         self.done
     }
 }

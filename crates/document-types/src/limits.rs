@@ -5,6 +5,7 @@
 
 mod counters;
 mod kafka;
+mod regions;
 mod services;
 
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use counters::*;
 pub use kafka::*;
+pub use regions::*;
 pub use services::*;
 
 // --- The wire ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ use document_types::limits::{
     KAFKA_ANSWER_TIME_MAX, KAFKA_CLOSE_TIME_MAX, KAFKA_LEADER_PAUSE, KAFKA_PARTITIONS_MAX,
     KAFKA_QUESTIONS_MAX, KAFKA_UNREAD_TAIL_TIME_MAX,
 };
-use document_types::{DocumentId, LogOffset, LogPartition};
+use document_types::{DocumentId, LogOffset, LogPartition, RegionId};
 use futures::FutureExt;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -49,6 +49,18 @@ pub struct KafkaLogOptions {
     pub partition_count: u32,
     /// Whether a topic will do that may lose what was acknowledged, as one on a single broker may.
     pub development: bool,
+}
+
+impl KafkaLogOptions {
+    /// How the copy of another region's log is opened: the same topic in the same cluster, under the
+    /// name that MirrorMaker 2 gives it by default.
+    #[must_use]
+    pub fn copy_of(&self, region: &RegionId) -> Self {
+        Self {
+            topic: format!("{region}.{}", self.topic),
+            ..self.clone()
+        }
+    }
 }
 
 /// An [`OpLog`] that is a topic of a Kafka cluster, shared by any number of processes.

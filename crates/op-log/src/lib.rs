@@ -12,6 +12,7 @@ mod kafka;
 pub mod metric_names;
 mod op_log;
 mod partition_share;
+mod regional_logs;
 mod simulated;
 
 pub use embedded::{Damage, EmbeddedLogOptions, EmbeddedOpLog, OpenError};
@@ -19,4 +20,5 @@ pub use errors::{AppendError, Cause, ReadError, TrimError};
 pub use kafka::{KafkaGroupMember, KafkaLogOptions, KafkaOpLog, KafkaOpenError, Shortcoming};
 pub use op_log::{AppendFuture, LogEntry, OpLog, ReadLimit};
 pub use partition_share::PartitionShare;
+pub use regional_logs::{CopyError, RegionalLogs};
 pub use simulated::{FaultChances, FaultCounts, SimulatedLog, SimulatedOpLog};

@@ -93,27 +93,19 @@ fn judge(offer: Offer, clearing: Clearing) -> Cleared {
         Clearing::Same(slices) if slices.is_empty() => Cleared::Known(offer),
         Clearing::Same(slices) => {
             let slices = slices.into_iter().map(|slice| instead(&offer, slice));
-            match slices.collect() {
-                Some(slices) => Cleared::Instead(offer, slices),
-                None => {
-                    let message = "the update's operations can't be told apart";
-                    Cleared::Refused(offer, Refusal::new(ErrorCode::InvalidUpdate, message))
-                }
-            }
+            let slices = slices.collect();
+            Cleared::Instead(offer, slices)
         }
     }
 }
 
 /// A slice in the place of the update that it was cut from.
-fn instead(offer: &Offer, slice: Slice) -> Option<Offer> {
-    let [span] = slice.spans.as_slice() else {
-        return None;
-    };
-    Some(Offer {
-        span: *span,
+fn instead(offer: &Offer, slice: Slice) -> Offer {
+    Offer {
+        span: slice.span,
         digest: Digest::of(&slice.bytes),
         inserted_text_bytes: slice.inserted_text_bytes,
         bytes: slice.bytes,
         ..offer.clone()
-    })
+    }
 }

@@ -24,3 +24,7 @@ pub const SESSIONS: &str = "collabedit_collaboration_sessions";
 pub const SLOW_CONSUMERS: &str = "collabedit_collaboration_slow_consumers_total";
 /// Counter: updates that the dry run found harmful.
 pub const HARMFUL_UPDATES: &str = "collabedit_collaboration_harmful_updates_total";
+/// Counter: operations that another region lacked, and that were offered to it.
+pub const OPERATIONS_HEALED: &str = "collabedit_collaboration_operations_healed_total";
+/// Counter: documents that could not be compared with another region.
+pub const COMPARISONS_FAILED: &str = "collabedit_collaboration_comparisons_failed_total";

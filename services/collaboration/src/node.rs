@@ -1,29 +1,28 @@
 //! A collaboration node: its rooms, and what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use admission::KnownSpan;
 use async_trait::async_trait;
 use bytes::Bytes;
-use clock::{Clock, HybridLogicalClock};
+use clock::{Clock, HybridLogicalClock, IdSource, Offload};
 use document_store::DocumentStore;
 use document_types::limits::{
     ROOM_IDLE_MAX, ROOM_QUEUE_COUNT_MAX, ROOMS_COUNT_MAX, STORE_BEHIND_ATTEMPTS_MAX,
     STORE_BEHIND_PAUSE,
 };
 use document_types::record::{Payload, StampedUpdate};
-use document_types::{
-    CounterSpan, DocumentId, ErrorCode, LogPartition, LogSource, Permission, VersionVector,
-};
+use document_types::{CounterSpan, DocumentId, ErrorCode, Permission, VersionVector};
 use dry_run::{ClearRequest, Clearing, DryRun, DryRunError, Unclear};
-use op_log::OpLog;
+use op_log::RegionalLogs;
 use service_api::{Collaboration, JoinError, JoinRequest, Joined, Permissions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::anti_entropy::{AntiEntropy, OtherRegion};
 use crate::gate::{Gate, Refusal, chain};
 use crate::log_writer::{LogWriter, NodeIdentity};
 use crate::partition_tail::PartitionTails;
@@ -35,14 +34,20 @@ use crate::trial::untried;
 pub struct CollaborationParts {
     /// Who it is.
     pub identity: NodeIdentity,
-    /// The operation log of its region.
-    pub log: Arc<dyn OpLog>,
+    /// The log of its region, which it writes, and the copies of others'.
+    pub logs: RegionalLogs,
     /// The documents' merged state.
     pub store: DocumentStore,
     /// Where updates are looked at and tried before they are appended.
     pub dry_run: Arc<dyn DryRun>,
     /// Who may do what.
     pub permissions: Arc<dyn Permissions>,
+    /// The regions that are offered what they lack.
+    pub other_regions: Vec<OtherRegion>,
+    /// Names for sessions there.
+    pub ids: IdSource,
+    /// Where documents are read for that.
+    pub offload: Offload,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// The node's stamps.
@@ -55,7 +60,7 @@ pub struct CollaborationParts {
 
 /// What rooms share.
 pub(crate) struct NodeParts {
-    pub(crate) log: Arc<dyn OpLog>,
+    pub(crate) logs: RegionalLogs,
     pub(crate) store: DocumentStore,
     pub(crate) dry_run: Arc<dyn DryRun>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -67,14 +72,6 @@ pub(crate) struct NodeParts {
 }
 
 impl NodeParts {
-    /// Where the records of a partition of this region's log come from.
-    pub(crate) fn source(&self, partition: LogPartition) -> LogSource {
-        LogSource {
-            region: self.writer.identity().region.clone(),
-            partition,
-        }
-    }
-
     /// The digests over `span`. The store is a little behind the log, so it may have to be waited
     /// for.
     pub(crate) async fn known_spans(
@@ -175,8 +172,12 @@ pub struct CollaborationNode {
 impl CollaborationNode {
     /// A node without rooms. Joins open them.
     pub fn new(parts: CollaborationParts) -> Self {
-        let writer = LogWriter::new(parts.log.clone(), parts.identity, parts.stamps.clone());
-        let tails = PartitionTails::new(parts.log.clone(), parts.tasks.clone(), parts.stop.clone());
+        let writer = LogWriter::new(
+            parts.logs.own().clone(),
+            parts.identity,
+            parts.stamps.clone(),
+        );
+        let tails = PartitionTails::new(parts.tasks.clone(), parts.stop.clone());
         let gate = Gate {
             permissions: parts.permissions,
             suspensions: Suspensions::default(),
@@ -184,7 +185,7 @@ impl CollaborationNode {
             stamps: parts.stamps,
         };
         let shared = NodeParts {
-            log: parts.log,
+            logs: parts.logs,
             store: parts.store,
             dry_run: parts.dry_run,
             clock: parts.clock,
@@ -194,11 +195,29 @@ impl CollaborationNode {
             tasks: parts.tasks,
             room_idle: ROOM_IDLE_MAX,
         };
-        Self {
+        let node = Self {
             parts: Arc::new(shared),
             stop: parts.stop,
             rooms: Arc::default(),
+        };
+        for other in parts.other_regions {
+            let comparing = AntiEntropy::new(node.clone(), other, parts.ids.clone(), parts.offload);
+            let stop = node.stop.clone();
+            node.parts.tasks.spawn(async move {
+                stop.run_until_cancelled(comparing.run()).await;
+            });
         }
+        node
+    }
+
+    pub(crate) fn parts(&self) -> &NodeParts {
+        &self.parts
+    }
+
+    /// The documents that have a room here.
+    pub(crate) fn open_documents(&self) -> BTreeSet<DocumentId> {
+        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.keys().cloned().collect()
     }
 
     /// The room's door, opened if there is none. Joins wait in it while the room is being opened.

@@ -1,11 +1,11 @@
-//! Reads the tails of the log's partitions, each once for all rooms of this node.
+//! Reads the tails of the logs' partitions, each once for all rooms of this node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use document_types::limits::{LOG_READ_BYTES_MAX, LOG_READ_ENTRIES_MAX, ROOM_LOG_QUEUE_COUNT_MAX};
 use document_types::record::{OpRecord, RecordError};
-use document_types::{DocumentId, LogOffset, LogPartition};
+use document_types::{DocumentId, LogOffset, LogPartition, LogSource};
 use op_log::{LogEntry, OpLog, ReadError, ReadLimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ pub(crate) struct TailRecord {
     pub(crate) record: OpRecord,
 }
 
-/// What a room hears of its document.
+/// What a room hears of its document from one source.
 pub(crate) struct TailSubscription {
     /// The first offset that `records` may bring; the room reads what is before it by itself.
     pub(crate) from: LogOffset,
@@ -45,10 +45,9 @@ pub(crate) enum TailError {
 
 /// Subscriptions to the partitions' tails.
 pub(crate) struct PartitionTails {
-    log: Arc<dyn OpLog>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    readers: Mutex<BTreeMap<LogPartition, mpsc::Sender<Subscribe>>>,
+    readers: Mutex<BTreeMap<LogSource, mpsc::Sender<Subscribe>>>,
 }
 
 struct Subscribe {
@@ -57,19 +56,20 @@ struct Subscribe {
 }
 
 impl PartitionTails {
-    pub(crate) fn new(log: Arc<dyn OpLog>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(crate) fn new(tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self {
-            log,
             tasks,
             stop,
             readers: Mutex::default(),
         }
     }
 
-    /// Subscribes a document's only room to the document's records.
+    /// Subscribes a document's only room to the document's records that come from `source`, which is
+    /// in `log`.
     pub(crate) async fn subscribe(
         &self,
-        partition: LogPartition,
+        source: &LogSource,
+        log: &Arc<dyn OpLog>,
         document: &DocumentId,
     ) -> Result<TailSubscription, TailError> {
         let (reply, subscription) = oneshot::channel();
@@ -77,39 +77,43 @@ impl PartitionTails {
             document: document.clone(),
             reply,
         };
-        let reader = self.reader(partition).await?;
+        let reader = self.reader(source, log).await?;
         reader.send(request).await.map_err(|_| TailError::Stopped)?;
         subscription.await.map_err(|_| TailError::Stopped)
     }
 
-    /// The partition's running reader, started at the partition's tail if there is none.
-    async fn reader(&self, partition: LogPartition) -> Result<mpsc::Sender<Subscribe>, TailError> {
-        if let Some(running) = self.running(partition) {
+    /// The source's running reader, started at the tail if there is none.
+    async fn reader(
+        &self,
+        source: &LogSource,
+        log: &Arc<dyn OpLog>,
+    ) -> Result<mpsc::Sender<Subscribe>, TailError> {
+        if let Some(running) = self.running(source) {
             return Ok(running);
         }
-        let position = self.log.tail(partition).await?;
+        let position = log.tail(source.partition).await?;
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = readers.get(&partition).filter(|reader| !reader.is_closed()) {
+        if let Some(running) = readers.get(source).filter(|reader| !reader.is_closed()) {
             return Ok(running.clone());
         }
         let (sender, requests) = mpsc::channel(ROOM_LOG_QUEUE_COUNT_MAX);
         let reader = PartitionReader {
-            log: self.log.clone(),
-            partition,
+            log: log.clone(),
+            source: source.clone(),
             position,
             rooms: BTreeMap::new(),
             requests,
             stop: self.stop.clone(),
         };
         self.tasks.spawn(reader.run());
-        readers.insert(partition, sender.clone());
+        readers.insert(source.clone(), sender.clone());
         Ok(sender)
     }
 
-    fn running(&self, partition: LogPartition) -> Option<mpsc::Sender<Subscribe>> {
+    fn running(&self, source: &LogSource) -> Option<mpsc::Sender<Subscribe>> {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers
-            .get(&partition)
+            .get(source)
             .filter(|reader| !reader.is_closed())
             .cloned()
     }
@@ -117,7 +121,7 @@ impl PartitionTails {
 
 struct PartitionReader {
     log: Arc<dyn OpLog>,
-    partition: LogPartition,
+    source: LogSource,
     position: LogOffset,
     rooms: BTreeMap<DocumentId, mpsc::Sender<Arc<TailRecord>>>,
     requests: mpsc::Receiver<Subscribe>,
@@ -131,7 +135,7 @@ impl PartitionReader {
             bytes_max: LOG_READ_BYTES_MAX,
         };
         loop {
-            let read = self.log.read(self.partition, self.position, limit);
+            let read = self.log.read(self.source.partition, self.position, limit);
             let entries = tokio::select! {
                 biased;
                 request = self.requests.recv() => {
@@ -146,7 +150,7 @@ impl PartitionReader {
                 // Dropping the senders closes the partition's rooms, whose sessions join again, and
                 // the next join starts a reader anew.
                 tracing::error!(
-                    partition = self.partition.0,
+                    source = %self.source,
                     error = &error as &dyn std::error::Error,
                     "the partition can't be read on"
                 );
@@ -202,7 +206,7 @@ async fn no_more_needed(
     }
 }
 
-/// Reads `document`'s records from `from` up to `end`, exclusive.
+/// Reads `document`'s records in a partition of `log` from `from` up to `end`, exclusive.
 pub(crate) async fn read_range(
     log: &dyn OpLog,
     partition: LogPartition,

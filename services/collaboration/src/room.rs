@@ -5,6 +5,7 @@
 
 mod flight;
 mod fold;
+mod followed;
 mod lag;
 mod open;
 mod pace;
@@ -34,6 +35,7 @@ use crate::gate::{BatchKey, Offer, Refusal, Sender};
 use crate::node::NodeParts;
 use crate::partition_tail::{TailError, TailRecord};
 use flight::Flight;
+use followed::Followed;
 use lag::Lags;
 pub(crate) use open::OpenError;
 use pulse::{Beat, Pulse};
@@ -116,7 +118,7 @@ pub(crate) struct Room {
     joins: mpsc::Receiver<Join>,
     notices: mpsc::Receiver<Notice>,
     notices_sender: mpsc::Sender<Notice>,
-    records: mpsc::Receiver<Arc<TailRecord>>,
+    records: Followed<Arc<TailRecord>>,
     stop: CancellationToken,
 }
 
@@ -167,8 +169,8 @@ impl Room {
             let room_for_more = self.queue_bytes < ROOM_ADMISSION_BYTES_MAX;
             tokio::select! {
                 biased;
-                record = self.records.recv() => {
-                    let Some(record) = record else { return RoomEnd::Unavailable };
+                record = self.records.next() => {
+                    let Ok(record) = record else { return RoomEnd::Unavailable };
                     if let Err(error) = self.follow(record).await {
                         return self.lost(&error);
                     }
@@ -214,7 +216,7 @@ impl Room {
     /// Takes the record and whatever else has come with it, and then shows it.
     async fn follow(&mut self, record: Arc<TailRecord>) -> Result<(), TailError> {
         self.fold(&record).await?;
-        while let Ok(record) = self.records.try_recv() {
+        while let Some(record) = self.records.next_now() {
             self.fold(&record).await?;
         }
         if self.next_beat.is_none() {

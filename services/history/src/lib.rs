@@ -6,22 +6,19 @@
 pub mod metrics;
 mod replicas;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use crdt_document::CrdtError;
 use document_store::{DocumentStore, StoreError};
 use document_types::limits::{STORE_BEHIND_ATTEMPTS_MAX, STORE_BEHIND_PAUSE};
-use document_types::{DocumentId, ErrorCode, LogSource, RegionId, partition_of};
-use op_log::OpLog;
+use document_types::{DocumentId, ErrorCode, LogSource, partition_of};
+use op_log::RegionalLogs;
 use service_api::{CurrentState, History, HistoryError};
 
 use replicas::Replicas;
 
 /// A history node.
 pub struct HistoryNode {
-    region: RegionId,
-    log: Arc<dyn OpLog>,
+    logs: RegionalLogs,
     store: DocumentStore,
     replicas: Replicas,
 }
@@ -56,11 +53,10 @@ impl ReadError {
 }
 
 impl HistoryNode {
-    /// A node that reads what `region`'s merger has merged from `log` into `store`.
-    pub fn new(region: RegionId, log: Arc<dyn OpLog>, store: DocumentStore) -> Self {
+    /// A node that reads what a merger has merged from `logs` into `store`.
+    pub fn new(logs: RegionalLogs, store: DocumentStore) -> Self {
         Self {
-            region,
-            log,
+            logs,
             replicas: Replicas::new(store.clone()),
             store,
         }
@@ -74,15 +70,15 @@ impl HistoryNode {
         self.replicas.read(document).await
     }
 
-    /// Waits until the store has everything that the log has at the call, so that whoever was told
-    /// that an edit is safe finds it.
+    /// Waits until the store has everything that the region's own log has at the call, so that whoever
+    /// was told here that an edit is safe finds it.
     async fn wait_for_merger(&self, document: &DocumentId) -> Result<(), ReadError> {
-        let partition = partition_of(document, self.log.partition_count());
+        let partition = partition_of(document, self.logs.partition_count());
         let source = LogSource {
-            region: self.region.clone(),
+            region: self.logs.region().clone(),
             partition,
         };
-        let tail = self.log.tail(partition).await?;
+        let tail = self.logs.own().tail(partition).await?;
         for _ in 0..STORE_BEHIND_ATTEMPTS_MAX {
             let merged = self.store.merged(&source).await?;
             if merged.map_or(0, |last| last.next().0) >= tail.0 {

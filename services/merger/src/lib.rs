@@ -17,23 +17,21 @@ use std::sync::Arc;
 
 use clock::{Clock, IdSource, Offload};
 use document_store::DocumentStore;
-use document_types::{LogPartition, LogSource, RegionId};
-use op_log::{OpLog, PartitionShare};
+use document_types::{LogPartition, LogSource};
+use op_log::{PartitionShare, RegionalLogs};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use fold_queue::FoldQueue;
-pub use log_check::{LogCheckError, check_log};
+pub use log_check::{LogCheckError, check_logs};
 pub use partition::MergeProgress;
 
 /// What a merger works with.
 pub struct MergerParts {
-    /// The region whose log this is.
-    pub region: RegionId,
-    /// The log.
-    pub log: Arc<dyn OpLog>,
-    /// The partitions that this merger has. It is for dividing work among mergers of one store: where two
+    /// What is merged.
+    pub logs: RegionalLogs,
+    /// The partitions that this merger has, of all the logs. It is for dividing work among mergers of one store: where two
     /// merge the same partition, the position in each transaction keeps them from doing it twice.
     pub share: PartitionShare,
     /// The documents' state.
@@ -52,7 +50,8 @@ pub struct MergerParts {
 
 /// A running merger.
 pub struct Merger {
-    partitions: watch::Receiver<BTreeMap<LogPartition, MergeProgress>>,
+    logs: RegionalLogs,
+    running: watch::Receiver<BTreeMap<LogSource, MergeProgress>>,
 }
 
 impl Merger {
@@ -61,7 +60,8 @@ impl Merger {
         let parts = Arc::new(parts);
         let folds = Arc::new(FoldQueue::new(parts.clock.clone()));
         parts.tasks.spawn(folder::run(parts.clone(), folds.clone()));
-        let (running, partitions) = watch::channel(BTreeMap::new());
+        let (running, progress) = watch::channel(BTreeMap::new());
+        let logs = parts.logs.clone();
         let mut share = MergedShare {
             parts: parts.clone(),
             folds,
@@ -81,23 +81,31 @@ impl Merger {
         parts.tasks.spawn(async move {
             stop.run_until_cancelled(following).await;
         });
-        Self { partitions }
+        Self {
+            logs,
+            running: progress,
+        }
     }
 
-    /// How far a partition is merged, if this merger has it now.
-    pub fn progress(&self, partition: LogPartition) -> Option<MergeProgress> {
-        self.partitions.borrow().get(&partition).cloned()
+    /// How far a source is merged, if this merger has it now.
+    pub fn progress(&self, source: &LogSource) -> Option<MergeProgress> {
+        self.running.borrow().get(source).cloned()
     }
 
     /// Waits until everything is merged that was in this merger's partitions at the call.
     ///
     /// # Errors
-    /// [`op_log::ReadError`] if the log can't say where its tails are.
-    pub async fn caught_up(&self, log: &dyn OpLog) -> Result<(), op_log::ReadError> {
-        let partitions = self.partitions.borrow().clone();
-        for (partition, progress) in partitions {
-            let tail = log.tail(partition).await?;
-            progress.wait_for(tail).await;
+    /// [`op_log::ReadError`] if a log can't say where its tails are.
+    pub async fn caught_up(&self) -> Result<(), op_log::ReadError> {
+        let running = self.running.borrow().clone();
+        for (region, log) in self.logs.iter() {
+            let of_region = running
+                .iter()
+                .filter(|(source, _)| source.region == *region);
+            for (source, progress) in of_region {
+                let tail = log.tail(source.partition).await?;
+                progress.wait_for(tail).await;
+            }
         }
         Ok(())
     }
@@ -107,30 +115,29 @@ impl Merger {
 struct MergedShare {
     parts: Arc<MergerParts>,
     folds: Arc<FoldQueue>,
-    /// Each ends the merging of one.
+    /// Each ends the merging of one, from all sources.
     stops: BTreeMap<LogPartition, DropGuard>,
-    running: watch::Sender<BTreeMap<LogPartition, MergeProgress>>,
+    running: watch::Sender<BTreeMap<LogSource, MergeProgress>>,
 }
 
 impl MergedShare {
     /// Merges what is in `share`, and nothing else any more.
     fn adopt(&mut self, share: &BTreeSet<LogPartition>) {
         let mut running = self.running.borrow().clone();
-        running.retain(|partition, _| share.contains(partition));
+        running.retain(|source, _| share.contains(&source.partition));
         self.stops.retain(|partition, _| share.contains(partition));
         for partition in share {
             if self.stops.contains_key(partition) {
                 continue;
             }
-            let source = LogSource {
-                region: self.parts.region.clone(),
-                partition: *partition,
-            };
             let stop = self.parts.stop.child_token();
-            let (parts, folds) = (self.parts.clone(), self.folds.clone());
-            let progress = partition::start(parts, folds, source, stop.clone());
+            for (source, log) in self.parts.logs.sources(*partition) {
+                let (parts, folds) = (self.parts.clone(), self.folds.clone());
+                let place = (source.clone(), log.clone());
+                let progress = partition::start(parts, folds, place, stop.clone());
+                running.insert(source, progress);
+            }
             self.stops.insert(*partition, stop.drop_guard());
-            running.insert(*partition, progress);
         }
         self.running.send_replace(running);
     }

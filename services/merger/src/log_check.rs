@@ -1,9 +1,9 @@
-//! Whether a log is the one that a store goes on from.
+//! Whether the logs are those that a store goes on from.
 
 use document_store::values::Log;
 use document_store::{DocumentStore, StoreError};
 use document_types::{LogOffset, LogPartition, LogSource, RegionId};
-use op_log::{OpLog, ReadError};
+use op_log::{OpLog, ReadError, RegionalLogs};
 
 /// Why a store can't go on from a log.
 #[derive(Debug, thiserror::Error)]
@@ -16,14 +16,13 @@ pub enum LogCheckError {
     Log(#[from] ReadError),
     /// The log has given up what the store has not merged.
     #[error(
-        "the log begins at offset {trim_point} of partition {}, and the store has merged what is below \
+        "the log begins at offset {trim_point} of {place}, and the store has merged what is below \
          {merged_end}: what lies between is lost to this store; start it from a copy of one that is \
-         further",
-        .partition.0
+         further"
     )]
     Trimmed {
-        /// Where.
-        partition: LogPartition,
+        /// The region whose log it is, and the partition.
+        place: LogSource,
         /// The offset after the last record that is merged.
         merged_end: LogOffset,
         /// The first offset that the log still holds.
@@ -31,13 +30,12 @@ pub enum LogCheckError {
     },
     /// The log ends before what the store has merged.
     #[error(
-        "the log ends at offset {tail} of partition {}, and the store has merged what is below \
-         {merged_end}: the log has lost records, or was made anew under the same name",
-        .partition.0
+        "the log ends at offset {tail} of {place}, and the store has merged what is below \
+         {merged_end}: the log has lost records, or was made anew under the same name"
     )]
     Shorter {
-        /// Where.
-        partition: LogPartition,
+        /// The region whose log it is, and the partition.
+        place: LogSource,
         /// The offset after the last record that is merged.
         merged_end: LogOffset,
         /// The first unwritten offset of the log.
@@ -45,12 +43,19 @@ pub enum LogCheckError {
     },
 }
 
-/// Checks that `log` is the log of `region` that `store` has merged, and still holds all that the store
-/// lacks. A store that has merged none keeps to this one from now on.
+/// Checks that each of `logs` is the one of its region that `store` has merged, and still holds all that
+/// the store lacks. A store that has merged none of a region keeps to this one from now on.
 ///
 /// # Errors
 /// [`LogCheckError`] says what does not fit.
-pub async fn check_log(
+pub async fn check_logs(logs: &RegionalLogs, store: &DocumentStore) -> Result<(), LogCheckError> {
+    for (region, log) in logs.iter() {
+        check_log(region, &**log, store).await?;
+    }
+    Ok(())
+}
+
+async fn check_log(
     region: &RegionId,
     log: &dyn OpLog,
     store: &DocumentStore,
@@ -71,7 +76,7 @@ pub async fn check_log(
         let trim_point = log.trim_point(partition).await?;
         if merged_end < trim_point {
             return Err(LogCheckError::Trimmed {
-                partition,
+                place: source,
                 merged_end,
                 trim_point,
             });
@@ -79,7 +84,7 @@ pub async fn check_log(
         let tail = log.tail(partition).await?;
         if merged_end > tail {
             return Err(LogCheckError::Shorter {
-                partition,
+                place: source,
                 merged_end,
                 tail,
             });

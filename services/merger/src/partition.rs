@@ -1,4 +1,4 @@
-//! One partition: reads it in order, and merges the documents whose records it finds.
+//! One partition of one log: reads it in order, and merges the documents whose records it finds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use document_types::record::OpRecord;
 use document_types::{DocumentId, LogOffset, LogSource};
 use futures::StreamExt;
 use lru::LruCache;
-use op_log::{LogEntry, ReadError, ReadLimit};
+use op_log::{LogEntry, OpLog, ReadError, ReadLimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ impl MergeProgress {
 pub(crate) fn start(
     parts: Arc<MergerParts>,
     folds: Arc<FoldQueue>,
-    source: LogSource,
+    (source, log): (LogSource, Arc<dyn OpLog>),
     stop: CancellationToken,
 ) -> MergeProgress {
     let (progress, merged_end) = watch::channel(LogOffset(0));
@@ -57,6 +57,7 @@ pub(crate) fn start(
         parts: parts.clone(),
         folds,
         source,
+        log,
         progress,
         stop,
     };
@@ -68,6 +69,7 @@ struct PartitionMerger {
     parts: Arc<MergerParts>,
     folds: Arc<FoldQueue>,
     source: LogSource,
+    log: Arc<dyn OpLog>,
     progress: watch::Sender<LogOffset>,
     stop: CancellationToken,
     /// The fold's state of documents that were merged lately. It is a cache: a transaction states
@@ -136,11 +138,11 @@ impl PartitionMerger {
         let remembered = self.parts.store.merged(&self.source).await?;
         let mut position = match remembered {
             Some(last) => last.next(),
-            None => self.parts.log.trim_point(partition).await?,
+            None => self.log.trim_point(partition).await?,
         };
         self.progress.send_replace(position);
         loop {
-            let entries = self.parts.log.read(partition, position, limit).await?;
+            let entries = self.log.read(partition, position, limit).await?;
             let Some(last) = entries.last().map(|entry| entry.offset) else {
                 continue;
             };

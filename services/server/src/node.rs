@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::Router;
 use document_store::{DocumentStore, StoreError};
-use merger::{LogCheckError, check_log};
+use merger::{LogCheckError, check_logs};
 use metrics::gauge;
-use op_log::OpLog;
+use op_log::RegionalLogs;
 use service_api::{Collaboration, History};
 use service_runtime::{
     DrainReport, Health, Metrics, MetricsError, Shutdown, TaskFailure, TaskGroup,
@@ -54,8 +54,8 @@ pub enum StartError {
     /// The operation log can't be opened.
     #[error("there is no operation log")]
     Log(#[from] LogError),
-    /// The store does not go on from this log.
-    #[error("the log and the store don't fit together")]
+    /// The store does not go on from these logs.
+    #[error("the logs and the store don't fit together")]
     LogCheck(#[from] LogCheckError),
 }
 
@@ -163,9 +163,9 @@ impl Starting<'_> {
     async fn start_stateful(&self, node: &mut RunningNode) -> Result<Local, StartError> {
         let (settings, components) = (self.settings, self.components);
         let store = storage::open(settings, components, &mut node.shutdown).await?;
-        let log = log::open(settings, components, &mut node.shutdown).await?;
-        check_log(&settings.region, &*log, &store).await?;
-        let state: (&Arc<dyn OpLog>, &DocumentStore) = (&log, &store);
+        let logs = log::open(settings, components, &mut node.shutdown).await?;
+        check_logs(&logs, &store).await?;
+        let state: (&RegionalLogs, &DocumentStore) = (&logs, &store);
         let mut local = Local::default();
         if self.plan.has(Role::Merger) {
             let (health, tasks) = (&node.health, &node.tasks);
@@ -181,11 +181,13 @@ impl Starting<'_> {
         if self.plan.has(Role::Collaboration) {
             let life = life::begin(settings, components, &store).await?;
             let tasks = &node.tasks;
-            let rooms = collaboration::start(components, life, state, tasks, &mut node.shutdown)?;
+            let place = (settings, self.plan);
+            let shutdown = &mut node.shutdown;
+            let rooms = collaboration::start(place, components, life, state, tasks, shutdown)?;
             local.collaboration = Some(rooms);
         }
         if self.plan.has(Role::History) {
-            local.history = Some(history::start(settings, state));
+            local.history = Some(history::start(state));
         }
         Ok(local)
     }

@@ -1,8 +1,9 @@
 //! Which parts a node has, by its settings, and whether they can work together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use document_types::RegionId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_api::grpc::{AddressError, ServiceAddress, ServiceToken, TokenError};
@@ -75,6 +76,12 @@ pub enum PlanError {
         /// The setting that names others.
         setting: &'static str,
     },
+    /// Nothing copies an embedded log to another region.
+    #[error(
+        "the embedded log is alone: a node that knows of other regions has its log in Kafka; set \
+         `log.kafka.bootstrap_servers`, or remove `regions`"
+    )]
+    NoCopies,
     /// Nobody can reach what the node has.
     #[error(
         "without the role gateway this node is spoken to over gRPC only: set `services.listen` to \
@@ -112,6 +119,8 @@ pub struct Plan {
     pub collaboration: Vec<ServiceAddress>,
     /// History nodes that the gateway asks; none if it asks this node.
     pub history: Vec<ServiceAddress>,
+    /// The collaboration nodes of other regions, for those of which any are named.
+    pub regions: BTreeMap<RegionId, Vec<ServiceAddress>>,
     /// What services show each other, if this node speaks to any.
     pub token: Option<ServiceToken>,
 }
@@ -127,6 +136,7 @@ impl Plan {
             roles: settings.roles.iter().copied().collect(),
             collaboration: addresses(&services.collaboration)?,
             history: addresses(&services.history)?,
+            regions: regions(settings)?,
             token: token(services.token_file.clone())?,
         };
         plan.check(settings)?;
@@ -147,6 +157,12 @@ impl Plan {
             let (what, setting) = ("store", "store.foundationdb.cluster_file");
             return Err(PlanError::Embedded { what, setting });
         }
+        if self.is_stateful()
+            && !settings.regions.is_empty()
+            && settings.log.kafka.bootstrap_servers.is_none()
+        {
+            return Err(PlanError::NoCopies);
+        }
         for (role, others, setting) in [
             (Role::Collaboration, &self.collaboration, "collaboration"),
             (Role::History, &self.history, "history"),
@@ -159,7 +175,8 @@ impl Plan {
         if served && !self.has(Role::Gateway) && settings.services.listen.is_none() {
             return Err(PlanError::Unreachable);
         }
-        let asks = !self.collaboration.is_empty() || !self.history.is_empty();
+        let asks =
+            !self.collaboration.is_empty() || !self.history.is_empty() || !self.regions.is_empty();
         if (asks || settings.services.listen.is_some()) && self.token.is_none() {
             return Err(PlanError::NoToken);
         }
@@ -179,6 +196,14 @@ impl Plan {
 
 fn addresses(texts: &[String]) -> Result<Vec<ServiceAddress>, AddressError> {
     texts.iter().map(|text| text.parse()).collect()
+}
+
+fn regions(settings: &Settings) -> Result<BTreeMap<RegionId, Vec<ServiceAddress>>, AddressError> {
+    let named = settings.regions.iter();
+    let named = named.filter(|(_, region)| !region.collaboration.is_empty());
+    named
+        .map(|(region, settings)| Ok((region.clone(), addresses(&settings.collaboration)?)))
+        .collect()
 }
 
 fn token(file: Option<PathBuf>) -> Result<Option<ServiceToken>, PlanError> {
@@ -235,6 +260,17 @@ mod tests {
             settings.services.token_file = Some(file.path().to_owned());
         });
         assert!(!plan.unwrap().is_stateful());
+    }
+
+    #[test]
+    fn regions_are_joined_by_kafka() {
+        let us = document_types::RegionId::parse("us").unwrap();
+        let refused = plan(|settings| {
+            settings
+                .regions
+                .insert(us, crate::RegionSettings::default());
+        });
+        assert!(matches!(refused.unwrap_err(), PlanError::NoCopies));
     }
 
     #[test]

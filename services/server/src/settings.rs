@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -29,6 +30,10 @@ pub struct Settings {
     /// How long the node may take to end in order once it was asked to, in milliseconds. What is
     /// acknowledged is durable anyway; this is for clients to be told and for work to be finished.
     pub drain_time_max_ms: u64,
+    /// The other regions, by the names that their nodes have as `region`. The log of each is read from
+    /// its copy in this region's Kafka cluster, the topic `<region>.<topic>`.
+    #[schemars(with = "BTreeMap<String, RegionSettings>")]
+    pub regions: BTreeMap<RegionId, RegionSettings>,
     /// The roles that this node has; the others are asked on the nodes of `services`.
     pub roles: Vec<Role>,
     /// Between nodes.
@@ -43,6 +48,15 @@ pub struct Settings {
     pub web: WebSettings,
     /// Log lines.
     pub telemetry: TelemetrySettings,
+}
+
+/// Another region.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegionSettings {
+    /// Its collaboration nodes, as in `["http://10.1.0.7:9090"]`. What the copying between the regions
+    /// has lost is offered to them.
+    pub collaboration: Vec<String>,
 }
 
 /// The operation log: embedded in the data directory, or a Kafka topic.
@@ -145,6 +159,7 @@ impl Default for Settings {
             region: RegionId::parse("local").expect("a short word without control characters"),
             node: 1,
             drain_time_max_ms: u64::try_from(DRAIN_TIME_MAX.as_millis()).unwrap_or(u64::MAX),
+            regions: BTreeMap::new(),
             roles: Role::ALL.to_vec(),
             services: ServicesSettings::default(),
             log: LogSettings::default(),

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clock::{HybridLogicalClock, IdSource, Offload, Random, SimulatedClock};
-use collaboration::{CollaborationNode, CollaborationParts, NodeIdentity};
+use collaboration::{CollaborationNode, CollaborationParts, NodeIdentity, OtherRegion};
 use document_store::{
     DocumentStore, FaultCounts, Faults, NodeCeiling, SimulatedKv, SimulatedStore, StoreError,
 };
 use document_types::record::OpRecord;
 use document_types::{LogOffset, LogPartition, NodeEpoch, NodeId, RegionId};
 use merger::{Merger, MergerParts};
-use op_log::{FaultChances, OpLog, PartitionShare, ReadLimit, SimulatedLog, SimulatedOpLog};
+use op_log::{
+    FaultChances, OpLog, PartitionShare, ReadLimit, RegionalLogs, SimulatedLog, SimulatedOpLog,
+};
 use service_api::EveryoneWrites;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +41,10 @@ pub struct Cluster(Arc<Inner>);
 struct Inner {
     region: RegionId,
     log: SimulatedLog,
+    /// Copies of other regions' logs.
+    copies: Vec<(RegionId, SimulatedLog)>,
+    /// The other regions themselves.
+    others: Mutex<Vec<OtherRegion>>,
     store: SimulatedStore,
     random: Random,
     trace: Trace,
@@ -91,18 +97,37 @@ struct MergerLife {
     kv: SimulatedKv,
 }
 
+/// What a cluster is made of.
+pub struct ClusterParts<'a> {
+    /// How many machines run nodes.
+    pub node_count: usize,
+    /// Partitions of the log.
+    pub partition_count: u32,
+    /// All choices.
+    pub random: &'a Random,
+    /// The trace.
+    pub trace: Trace,
+    /// The facts.
+    pub history: History,
+    /// The ports as the services get them.
+    pub ports: Ports,
+}
+
 impl Cluster {
-    /// A log, a store, and machines without a life in them.
-    pub fn new(
-        node_count: usize,
-        partition_count: u32,
-        random: &Random,
-        trace: Trace,
-        history: History,
-        ports: Ports,
+    /// A log, a store, and machines without a life in them, in a region that knows of no other.
+    pub fn new(parts: ClusterParts<'_>) -> Self {
+        Self::in_region("local", Vec::new(), parts)
+    }
+
+    /// The same in one of several regions, of whose logs it has copies.
+    pub fn in_region(
+        region: &str,
+        copies: Vec<(RegionId, SimulatedLog)>,
+        parts: ClusterParts<'_>,
     ) -> Self {
+        let ClusterParts { random, .. } = parts;
         let nodes = (0..)
-            .take(node_count)
+            .take(parts.node_count)
             .map(|id| Node {
                 id: NodeId(id),
                 clock: Arc::new(SimulatedClock::starting_at(START_MS)),
@@ -110,13 +135,15 @@ impl Cluster {
             })
             .collect();
         Self(Arc::new(Inner {
-            region: RegionId::parse("local").expect("it is a valid id"),
-            log: SimulatedLog::new(partition_count, random, FaultChances::NONE),
+            region: RegionId::parse(region).expect("it is a valid id"),
+            log: SimulatedLog::new(parts.partition_count, random, FaultChances::NONE),
+            copies,
+            others: Mutex::default(),
             store: SimulatedStore::new(),
             random: random.fork(),
-            trace,
-            history,
-            ports,
+            trace: parts.trace,
+            history: parts.history,
+            ports: parts.ports,
             tasks: TaskTracker::new(),
             nodes,
             merger_clock: Arc::new(SimulatedClock::starting_at(START_MS)),
@@ -136,6 +163,22 @@ impl Cluster {
     /// The region's name.
     pub fn region(&self) -> &RegionId {
         &self.0.region
+    }
+
+    /// Has nodes that start from now on offer another region what it lacks.
+    pub fn knows(&self, other: OtherRegion) {
+        lock(&self.0.others).push(other);
+    }
+
+    /// All logs that the region reads: its own by `own`, and the copies by handles of their own.
+    pub fn logs(&self, own: Arc<dyn OpLog>) -> RegionalLogs {
+        let mut logs = RegionalLogs::alone(self.0.region.clone(), own);
+        for (region, copy) in &self.0.copies {
+            logs = logs
+                .with_copy(region.clone(), Arc::new(copy.connect()))
+                .expect("all logs of a simulation have equally many partitions");
+        }
+        logs
     }
 
     /// The shared log.
@@ -260,7 +303,10 @@ impl Cluster {
         let stop = CancellationToken::new();
         let service = CollaborationNode::new(CollaborationParts {
             identity,
-            log: ports.log(log.clone(), machine.id),
+            logs: self.logs(ports.log(log.clone(), machine.id)),
+            other_regions: lock(&self.0.others).clone(),
+            ids: IdSource::new(machine.clock.clone(), self.0.random.fork()),
+            offload: Offload::InPlace,
             store,
             dry_run: ports.dry_run(FaultyDryRun::new(
                 self.0.random.fork(),
@@ -329,8 +375,7 @@ impl Cluster {
         let clock = self.0.merger_clock.clone();
         let (share, known) = PartitionShare::decided_elsewhere();
         let merger = Merger::start(MergerParts {
-            region: self.0.region.clone(),
-            log: self.0.ports.merger_log(log.clone()),
+            logs: self.logs(self.0.ports.merger_log(log.clone())),
             share: known,
             store,
             ids: IdSource::new(clock.clone(), self.0.random.fork()),
@@ -391,22 +436,22 @@ impl Cluster {
         lock(&self.0.mergers).len()
     }
 
-    /// Whether the mergers have merged everything that the log holds.
+    /// Whether the mergers have merged everything that the logs hold.
     pub async fn is_merged(&self) -> bool {
         let mergers: Vec<_> = lock(&self.0.mergers)
             .iter()
             .map(|life| life.merger.clone())
             .collect();
-        let log = self.0.log.connect();
-        for partition in (0..log.partition_count()).map(LogPartition) {
-            let Ok(tail) = log.tail(partition).await else {
-                return false;
-            };
-            let mut progress = mergers
-                .iter()
-                .filter_map(|merger| merger.progress(partition));
-            if !progress.any(|progress| progress.merged_end() >= tail) {
-                return false;
+        let logs = self.logs(Arc::new(self.0.log.connect()));
+        for partition in (0..logs.partition_count()).map(LogPartition) {
+            for (source, log) in logs.sources(partition) {
+                let Ok(tail) = log.tail(partition).await else {
+                    return false;
+                };
+                let mut progress = mergers.iter().filter_map(|merger| merger.progress(&source));
+                if !progress.any(|progress| progress.merged_end() >= tail) {
+                    return false;
+                }
             }
         }
         true
@@ -475,9 +520,8 @@ impl Cluster {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let clock = self.0.merger_clock.clone();
         let merger = Merger::start(MergerParts {
-            region: self.0.region.clone(),
-            log: log.clone(),
             share: PartitionShare::all(log.partition_count()),
+            logs: self.logs(log),
             store: store.clone(),
             ids: IdSource::new(clock.clone(), self.0.random.fork()),
             clock,
@@ -486,7 +530,7 @@ impl Cluster {
             stop: stop.clone(),
         });
         merger
-            .caught_up(&*log)
+            .caught_up()
             .await
             .expect("a log without faults can be read");
         stop.cancel();

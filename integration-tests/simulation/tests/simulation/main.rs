@@ -15,6 +15,7 @@ mod panics;
 mod plan;
 mod planted;
 mod ports;
+mod regions;
 mod replica;
 mod run;
 mod seeds;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::attack::Attack;
 use crate::check;
 use crate::client::{Client, ClientHandle, ClientParts, Command, Report};
-use crate::cluster::{Cluster, START_MS};
+use crate::cluster::{Cluster, ClusterParts, START_MS};
 use crate::counters::Counters;
 use crate::history::{FOLDED, History};
 use crate::panics;
@@ -83,15 +83,14 @@ impl Simulation {
     async fn run(plan: &Plan, ports: Ports) -> Outcome {
         let random = Random::from_seed(plan.header.seed);
         let (trace, history) = (Trace::begin(), History::default());
-        let partitions = plan.header.partitions;
-        let cluster = Cluster::new(
-            NODES,
-            partitions,
-            &random,
-            trace.clone(),
-            history.clone(),
+        let cluster = Cluster::new(ClusterParts {
+            node_count: NODES,
+            partition_count: plan.header.partitions,
+            random: &random,
+            trace: trace.clone(),
+            history: history.clone(),
             ports,
-        );
+        });
         let documents: Vec<_> = (0..plan.header.documents)
             .map(|number| DocumentId::parse(&format!("doc_{number}")).expect("it is an id"))
             .collect();
@@ -351,7 +350,7 @@ impl Simulation {
         }
         let history = |store| {
             let log: Arc<dyn OpLog> = Arc::new(self.cluster.log().connect());
-            HistoryNode::new(self.cluster.region().clone(), log, store)
+            HistoryNode::new(self.cluster.logs(log), store)
         };
         let stored = history(self.cluster.reliable_store().await);
         let rebuilt = history(self.cluster.rebuild().await);
@@ -428,7 +427,8 @@ fn describe(record: &OpRecord) -> String {
 }
 
 /// What a history node says of a document.
-async fn read(history: &HistoryNode, document: &DocumentId) -> Report {
+/// What a history says of a document.
+pub async fn read(history: &HistoryNode, document: &DocumentId) -> Report {
     match history.current(document).await {
         Ok(state) => Report {
             version: state.version,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::{Client, ClientParts, Command};
-use crate::cluster::{Cluster, START_MS};
+use crate::cluster::{Cluster, ClusterParts, START_MS};
 use crate::history::History;
 use crate::ports::Ports;
 use crate::trace::Trace;
@@ -16,14 +16,14 @@ async fn two_clients_of_one_node_converge() {
     let random = Random::from_seed(1);
     let trace = Trace::begin();
     let history = History::default();
-    let cluster = Cluster::new(
-        1,
-        1,
-        &random,
-        trace.clone(),
-        history.clone(),
-        Ports::default(),
-    );
+    let cluster = Cluster::new(ClusterParts {
+        node_count: 1,
+        partition_count: 1,
+        random: &random,
+        trace: trace.clone(),
+        history: history.clone(),
+        ports: Ports::default(),
+    });
     cluster.start_node(0);
     cluster.start_merger();
     let document = DocumentId::parse("doc_1").unwrap();

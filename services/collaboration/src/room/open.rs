@@ -1,4 +1,4 @@
-//! Opening a room: the fold's state from the store, and what the log has since.
+//! Opening a room: the fold's state from the store, and what the logs have since.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
+use super::followed::Followed;
 use super::lag::Lags;
 use super::pulse::Pulse;
 use super::recent::Recent;
 use super::turns::Turns;
 use super::{Join, Room};
 use crate::node::NodeParts;
-use crate::partition_tail::{TailError, read_range};
+use crate::partition_tail::{TailError, TailRecord, read_range};
 use document_store::StoreError;
 
 /// Why a room can't be opened.
@@ -52,15 +53,21 @@ impl Room {
     }
 
     async fn open_once(parts: &NodeParts, document: &DocumentId) -> Result<Opened, OpenError> {
-        let partition = partition_of(document, parts.log.partition_count());
-        let source = parts.source(partition);
+        let partition = partition_of(document, parts.logs.partition_count());
         // First where merging stands, then the document: whatever is merged in between is read
         // twice, and falls away.
-        let merged = parts.store.merged(&source).await?;
+        let mut merged = Vec::new();
+        for (source, log) in parts.logs.sources(partition) {
+            let last = parts.store.merged(&source).await?;
+            merged.push((source, log, last.map_or(LogOffset(0), LogOffset::next)));
+        }
         let loaded = parts.store.load_admission(document).await?;
-        let tail = parts.tails.subscribe(partition, document).await?;
-        let from = merged.map_or(LogOffset(0), LogOffset::next);
-        let since = read_range(&*parts.log, partition, document, from, tail.from).await?;
+        let (mut since, mut followed) = (Vec::new(), Vec::new());
+        for (source, log, from) in merged {
+            let tail = parts.tails.subscribe(&source, log, document).await?;
+            since.extend(read_range(&**log, partition, document, from, tail.from).await?);
+            followed.push(tail.records);
+        }
         let held = loaded
             .waiting
             .into_iter()
@@ -74,7 +81,7 @@ impl Room {
             styled,
             held,
             since,
-            records: tail.records,
+            records: Followed::new(followed),
         })
     }
 }
@@ -84,8 +91,8 @@ struct Opened {
     admission: Admission,
     styled: bool,
     held: VecDeque<StampedUpdate>,
-    since: Vec<crate::partition_tail::TailRecord>,
-    records: mpsc::Receiver<Arc<crate::partition_tail::TailRecord>>,
+    since: Vec<TailRecord>,
+    records: Followed<Arc<TailRecord>>,
 }
 
 impl Opened {

@@ -3,8 +3,8 @@
 use anyhow::{Context, bail};
 use disk::RealDisk;
 use document_store::DocumentStore;
-use document_types::LogPartition;
-use op_log::{KafkaOpLog, OpLog};
+use document_types::{LogPartition, RegionId};
+use op_log::{KafkaLogOptions, KafkaOpLog, OpLog};
 use service_api::grpc::{check_collaboration, check_history};
 use tokio::net::TcpListener;
 
@@ -49,13 +49,18 @@ async fn check(settings: &Settings, stores: &SharedStores<'_>) -> usize {
     }
     if plan.is_stateful() {
         report.add("log", log(settings).await);
+        for region in settings.regions.keys() {
+            let found = copy(settings, region).await;
+            report.add(&format!("copy of the log of {region}"), found);
+        }
         report.add("store", store(settings, stores).await);
     }
     if plan.has(Role::Collaboration) {
         report.add("dry run", dry_run(settings).await);
     }
     if let Some(token) = &plan.token {
-        for address in &plan.collaboration {
+        let elsewhere = plan.regions.values().flatten();
+        for address in plan.collaboration.iter().chain(elsewhere) {
             let answer = check_collaboration(address, token).await;
             let found = answer.map(|()| address.to_string());
             report.add(
@@ -101,7 +106,16 @@ async fn log(settings: &Settings) -> Found {
     let Some(options) = kafka_options(&settings.log) else {
         return Ok("embedded in the data directory".into());
     };
-    let log = KafkaOpLog::open(&options).await?;
+    topic(&options).await
+}
+
+async fn copy(settings: &Settings, region: &RegionId) -> Found {
+    let options = kafka_options(&settings.log).context("there is no Kafka for it to be in")?;
+    topic(&options.copy_of(region)).await
+}
+
+async fn topic(options: &KafkaLogOptions) -> Found {
+    let log = KafkaOpLog::open(options).await?;
     let first = log.tail(LogPartition(0)).await;
     log.close().await;
     first?;

@@ -1,32 +1,50 @@
 use std::sync::Arc;
 
-use collaboration::{CollaborationNode, CollaborationParts};
+use clock::Offload;
+use collaboration::{CollaborationNode, CollaborationParts, OtherRegion};
 use document_store::DocumentStore;
-use op_log::OpLog;
+use op_log::RegionalLogs;
 use service_api::{Collaboration, EveryoneWrites};
 use service_runtime::{Shutdown, TaskGroup};
 
+use super::gateway::connect;
 use super::life::Life;
-use crate::{Components, ComponentsError};
+use crate::plan::Plan;
+use crate::{Components, ComponentsError, Settings};
 
-/// Starts the rooms, the gate and the log's writer.
+/// Starts the rooms, the gate, the log's writer, and the comparison with other regions.
 ///
 /// # Errors
 /// [`ComponentsError`] if there is nowhere to try updates.
 pub fn start(
+    (settings, plan): (&Settings, &Plan),
     components: &Components,
     life: Life,
-    (log, store): (&Arc<dyn OpLog>, &DocumentStore),
+    (logs, store): (&RegionalLogs, &DocumentStore),
     tasks: &TaskGroup,
     shutdown: &mut Shutdown,
 ) -> Result<Arc<dyn Collaboration>, ComponentsError> {
     let tasks = tasks.sibling();
+    let other_regions = match &plan.token {
+        Some(token) => plan
+            .regions
+            .iter()
+            .map(|(region, nodes)| OtherRegion {
+                region: region.clone(),
+                collaboration: Arc::new(connect((settings, nodes, token), components, &tasks)),
+            })
+            .collect(),
+        None => Vec::new(),
+    };
     let node = CollaborationNode::new(CollaborationParts {
         identity: life.identity,
-        log: log.clone(),
+        logs: logs.clone(),
         store: store.clone(),
         dry_run: components.dry_run()?.clone(),
         permissions: Arc::new(EveryoneWrites),
+        other_regions,
+        ids: components.ids(),
+        offload: Offload::Threads,
         clock: components.clock.clone(),
         stamps: life.stamps,
         tasks: tasks.tracker(),

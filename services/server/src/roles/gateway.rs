@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::Router;
 use gateway::{GatewayLimits, GatewayState, LocalPrincipals, OriginPolicy};
 use service_api::grpc::{
-    RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServiceToken,
+    RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServiceAddress, ServiceToken,
 };
 use service_api::{Collaboration, EveryoneWrites, History, Presence};
 use service_runtime::{Health, Shutdown, TaskGroup};
@@ -67,14 +67,8 @@ pub fn remote_collaboration(
     shutdown: &mut Shutdown,
 ) -> Arc<dyn Collaboration> {
     let streams = tasks.sibling();
-    let remote = Arc::new(RemoteCollaboration::start(RemoteCollaborationParts {
-        nodes: plan.collaboration.clone(),
-        token: token.clone(),
-        partition_count: settings.log.partition_count,
-        random: components.random.fork(),
-        tasks: streams.tracker(),
-        stop: streams.stop_token(),
-    }));
+    let nodes = &plan.collaboration;
+    let remote = Arc::new(connect((settings, nodes, token), components, &streams));
     let ready = health.component("collaboration nodes", "connecting to one of them");
     let (connecting, stop) = (remote.clone(), streams.stop_token());
     streams.spawn("collaboration nodes", async move {
@@ -89,6 +83,22 @@ pub fn remote_collaboration(
     });
     shutdown.register("collaboration nodes", async move || streams.stop().await);
     remote
+}
+
+/// Connects to collaboration nodes, now and whenever the connection is lost.
+pub fn connect(
+    (settings, nodes, token): (&Settings, &[ServiceAddress], &ServiceToken),
+    components: &Components,
+    tasks: &TaskGroup,
+) -> RemoteCollaboration {
+    RemoteCollaboration::start(RemoteCollaborationParts {
+        nodes: nodes.to_vec(),
+        token: token.clone(),
+        partition_count: settings.log.partition_count,
+        random: components.random.fork(),
+        tasks: tasks.tracker(),
+        stop: tasks.stop_token(),
+    })
 }
 
 /// History on other nodes.

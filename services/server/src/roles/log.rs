@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use op_log::{
-    EmbeddedLogOptions, EmbeddedOpLog, KafkaLogOptions, KafkaOpLog, KafkaOpenError, OpLog,
-    OpenError,
+    CopyError, EmbeddedLogOptions, EmbeddedOpLog, KafkaLogOptions, KafkaOpLog, KafkaOpenError,
+    OpLog, OpenError, RegionalLogs,
 };
 use service_runtime::Shutdown;
 
@@ -20,10 +20,12 @@ pub enum LogError {
     /// See [`KafkaOpenError`].
     #[error("the log in Kafka can't be opened")]
     Kafka(#[from] KafkaOpenError),
+    /// See [`CopyError`].
+    #[error("the regions' logs don't fit together")]
+    Copy(#[from] CopyError),
 }
 
-/// Opens the log: a Kafka topic, if the settings name brokers, or the embedded one, which reads and
-/// checks all of it.
+/// Opens the region's log, and the copies of the other regions'.
 ///
 /// # Errors
 /// [`LogError`] says what to do.
@@ -31,14 +33,37 @@ pub async fn open(
     settings: &Settings,
     components: &Components,
     shutdown: &mut Shutdown,
-) -> Result<Arc<dyn OpLog>, LogError> {
-    if let Some(options) = kafka_options(&settings.log) {
-        let log = Arc::new(KafkaOpLog::open(&options).await?);
-        let closed = log.clone();
-        // It waits for the brokers' last answers.
-        shutdown.register("log", async move || closed.close().await);
-        return Ok(log);
+) -> Result<RegionalLogs, LogError> {
+    let region = settings.region.clone();
+    let Some(options) = kafka_options(&settings.log) else {
+        let log = open_embedded(settings, components, shutdown).await?;
+        return Ok(RegionalLogs::alone(region, log));
+    };
+    let mut logs = RegionalLogs::alone(region, open_kafka(&options, shutdown).await?);
+    for region in settings.regions.keys() {
+        let copy = open_kafka(&options.copy_of(region), shutdown).await?;
+        logs = logs.with_copy(region.clone(), copy)?;
     }
+    Ok(logs)
+}
+
+async fn open_kafka(
+    options: &KafkaLogOptions,
+    shutdown: &mut Shutdown,
+) -> Result<Arc<dyn OpLog>, KafkaOpenError> {
+    let log = Arc::new(KafkaOpLog::open(options).await?);
+    let closed = log.clone();
+    // It waits for the brokers' last answers.
+    shutdown.register("log", async move || closed.close().await);
+    Ok(log)
+}
+
+/// Opens the log in the data directory, which reads and checks all of it.
+async fn open_embedded(
+    settings: &Settings,
+    components: &Components,
+    shutdown: &mut Shutdown,
+) -> Result<Arc<dyn OpLog>, LogError> {
     let options = EmbeddedLogOptions::new(settings.log.partition_count);
     let (disk, random) = (components.disks()?.log.clone(), components.random.fork());
     let log = blocking(move || EmbeddedOpLog::open(disk, &options, &random)).await?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use clock::Offload;
 use document_store::DocumentStore;
 use merger::{Merger, MergerParts};
-use op_log::{KafkaGroupMember, OpLog, PartitionShare};
+use op_log::{KafkaGroupMember, PartitionShare, RegionalLogs};
 use service_runtime::{Health, Shutdown, TaskGroup};
 
 use super::log::{LogError, kafka_options};
@@ -12,7 +12,7 @@ use crate::{Components, Settings};
 /// The consumer group of a topic's mergers, after the topic's name.
 const MERGERS: &str = "mergers";
 
-/// Starts merging the log into the store. The merger is ready once what the log holds now of its
+/// Starts merging the logs into the store. The merger is ready once what they hold now of its
 /// partitions is merged.
 ///
 /// # Errors
@@ -20,17 +20,16 @@ const MERGERS: &str = "mergers";
 pub fn start(
     settings: &Settings,
     components: &Components,
-    (log, store): (&Arc<dyn OpLog>, &DocumentStore),
+    (logs, store): (&RegionalLogs, &DocumentStore),
     health: &Health,
     tasks: &TaskGroup,
     shutdown: &mut Shutdown,
 ) -> Result<(), LogError> {
     let tasks = tasks.sibling();
-    let (member, share) = share(settings, components, log)?;
+    let (member, share) = share(settings, components, logs)?;
     let mut known = share.clone();
     let merger = Arc::new(Merger::start(MergerParts {
-        region: settings.region.clone(),
-        log: log.clone(),
+        logs: logs.clone(),
         share,
         store: store.clone(),
         clock: components.clock.clone(),
@@ -41,18 +40,17 @@ pub fn start(
     }));
 
     let ready = health.component("merger", "merging what the log holds");
-    let (catching_up, tail) = (merger.clone(), log.clone());
+    let catching_up = merger.clone();
     tasks.spawn("merger catch-up", async move {
         known.known().await;
-        catching_up.caught_up(&*tail).await?;
+        catching_up.caught_up().await?;
         ready.ready();
         Ok::<_, op_log::ReadError>(())
     });
 
-    let log = log.clone();
     shutdown.register("merger", async move || {
         // What is merged now need not be merged at the next start.
-        if let Err(error) = merger.caught_up(&*log).await {
+        if let Err(error) = merger.caught_up().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "stopped merging early"
@@ -70,7 +68,7 @@ pub fn start(
 fn share(
     settings: &Settings,
     components: &Components,
-    log: &Arc<dyn OpLog>,
+    logs: &RegionalLogs,
 ) -> Result<(Option<KafkaGroupMember>, PartitionShare), LogError> {
     match kafka_options(&settings.log) {
         Some(options) if components.shared_store.is_some() => {
@@ -78,6 +76,6 @@ fn share(
             let (member, share) = KafkaGroupMember::join(&options, &group)?;
             Ok((Some(member), share))
         }
-        _ => Ok((None, PartitionShare::all(log.partition_count()))),
+        _ => Ok((None, PartitionShare::all(logs.partition_count()))),
     }
 }
