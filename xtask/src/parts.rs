@@ -3,9 +3,11 @@
 //! A part is one entry in [`PARTS`] and one file beside this.
 
 mod kafka;
+mod mirror_maker;
 mod place;
 mod process;
 mod s3;
+mod wide_area;
 
 use std::fs;
 use std::process::Command;
@@ -98,7 +100,14 @@ struct Server {
 }
 
 /// In the order in which they start; they stop in the opposite one.
-const PARTS: &[Part] = &[kafka::PART, kafka::CLUSTER, s3::PART];
+const PARTS: &[Part] = &[
+    kafka::PART,
+    kafka::CLUSTER,
+    kafka::REGIONS,
+    wide_area::PART,
+    mirror_maker::PART,
+    s3::PART,
+];
 
 /// Names the parts that a test needs, so that its own `parts up` installs no others.
 const NAMES: &str = "COLLABEDIT_PARTS";

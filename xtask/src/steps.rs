@@ -157,7 +157,13 @@ fn kafka() -> anyhow::Result<()> {
     // All of the workspace, so that nothing is built with other features than for the other tests.
     let which = ["--workspace", "--exclude", "xtask", "--test", "kafka*"];
     test_with_parts(
-        &["kafka", "kafka-cluster"],
+        &[
+            "kafka",
+            "kafka-cluster",
+            "kafka-regions",
+            "wide-area",
+            "mirror-maker",
+        ],
         &[&which[..], &["--", "--ignored"]].concat(),
     )
 }

@@ -55,6 +55,15 @@ pub const MAVEN: Tool = Tool {
     debian: "apt-get install maven",
 };
 
+/// Installs what lies between the regions.
+pub const GO: Tool = Tool {
+    program: "go",
+    version_argument: "version",
+    major_min: 1,
+    needed_for: "the tests of two regions",
+    debian: "apt-get install golang-go",
+};
+
 /// Checks that everything that building needs is here.
 ///
 /// # Errors
@@ -97,11 +106,12 @@ fn complaint(tool: &Tool) -> Option<String> {
     ))
 }
 
-/// The number that the first word with one begins with; Maven prints escape codes before its name.
+/// The number that the first word with one begins with, maybe after letters, as in `v20` and `go1.26`;
+/// Maven prints escape codes before its name.
 fn major(version: &str) -> Option<u32> {
     version
         .split_whitespace()
-        .map(|word| word.trim_start_matches('v'))
+        .map(|word| word.trim_start_matches(|c: char| c.is_ascii_alphabetic()))
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?
         .split('.')
         .next()?
@@ -120,6 +130,7 @@ mod tests {
         assert_eq!(major("12\n"), Some(12));
         assert_eq!(major("openjdk 17.0.15 2025-04-15\nOpenJDK"), Some(17));
         assert_eq!(major("\u{1b}[1mApache Maven 3.8.7\u{1b}[m\n"), Some(3));
+        assert_eq!(major("go version go1.26.8 linux/amd64\n"), Some(1));
         assert_eq!(major("unknown"), None);
     }
 

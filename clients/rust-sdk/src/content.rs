@@ -243,7 +243,7 @@ impl Content {
         let slices = self.crdt.export_since_in_slices(&before)?;
         Ok(slices
             .into_iter()
-            .filter_map(|slice| Some((*slice.spans.first()?, slice.bytes)))
+            .map(|slice| (slice.span, slice.bytes))
             .collect())
     }
 }

@@ -8,6 +8,7 @@
 
 mod partition;
 mod parts;
+mod regions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +19,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 pub use partition::ReplicatedPartition;
+pub use regions::{Region, WideArea, new_regions, new_regions_apart};
 
 const PARTITION_COUNT: u32 = 2;
 /// Brokers of the cluster, each of which has everything.
@@ -55,7 +57,7 @@ pub fn variable(name: &str) -> String {
 pub async fn new_topic(settings: &[(&str, &str)]) -> Topic {
     let bootstrap_servers = variable("COLLABEDIT_TEST_KAFKA");
     let settings = [&[("min.insync.replicas", "1")], settings].concat();
-    create(bootstrap_servers, 1, &settings).await
+    create_named(&bootstrap_servers, &topic_name(), 1, &settings).await
 }
 
 /// Makes a topic of two partitions as `infra/kafka` describes it, in the cluster of three brokers: what
@@ -67,18 +69,25 @@ pub async fn new_replicated_topic() -> Topic {
     let bootstrap_servers = variable("COLLABEDIT_TEST_KAFKA_CLUSTER");
     // A test before that failed may have left one of them dead.
     parts::parts(&["up", parts::CLUSTER]).await;
-    create(bootstrap_servers, REPLICAS, &[]).await
+    create_named(&bootstrap_servers, &topic_name(), REPLICAS, &[]).await
 }
 
-async fn create(bootstrap_servers: String, replicas: usize, settings: &[(&str, &str)]) -> Topic {
+fn topic_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let topic = format!("test-{}-{number}", now.as_millis());
+    format!("test-{}-{number}", now.as_millis())
+}
 
+async fn create_named(
+    bootstrap_servers: &str,
+    topic: &str,
+    replicas: usize,
+    settings: &[(&str, &str)],
+) -> Topic {
     let described = include_str!("../../../infra/kafka/doc_changes.properties");
     let mut new = NewTopic::new(
-        &topic,
+        topic,
         PARTITION_COUNT.cast_signed(),
         TopicReplication::Fixed(i32::try_from(replicas).unwrap()),
     );
@@ -90,7 +99,7 @@ async fn create(bootstrap_servers: String, replicas: usize, settings: &[(&str, &
         new = new.set(name, value);
     }
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &bootstrap_servers)
+        .set("bootstrap.servers", bootstrap_servers)
         .create()
         .unwrap();
     let admin = Arc::new(admin);
@@ -99,7 +108,7 @@ async fn create(bootstrap_servers: String, replicas: usize, settings: &[(&str, &
     created.into_iter().next().unwrap().unwrap();
     // The broker says that it is created before it leads it.
     let leads = async |partition| {
-        let (admin, topic) = (Arc::clone(&admin), topic.clone());
+        let (admin, topic) = (Arc::clone(&admin), topic.to_owned());
         let asked = move || {
             let time_max = Duration::from_secs(10);
             admin.inner().fetch_watermarks(&topic, partition, time_max)
@@ -110,8 +119,8 @@ async fn create(bootstrap_servers: String, replicas: usize, settings: &[(&str, &
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Topic {
-        bootstrap_servers,
-        name: topic,
+        bootstrap_servers: bootstrap_servers.to_owned(),
+        name: topic.to_owned(),
         partition_count: PARTITION_COUNT,
     }
 }

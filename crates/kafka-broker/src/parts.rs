@@ -4,6 +4,12 @@ use crate::variable;
 
 /// What `cargo xtask parts` calls the three brokers.
 pub(crate) const CLUSTER: &str = "kafka-cluster";
+/// What it calls the brokers of two regions,
+pub(crate) const REGIONS: &str = "kafka-regions";
+/// what lies between them,
+pub(crate) const WIDE_AREA: &str = "wide-area";
+/// and what copies from each to the other.
+pub(crate) const MIRROR_MAKER: &str = "mirror-maker";
 
 /// Runs `cargo xtask parts` with these arguments.
 pub(crate) async fn parts(arguments: &[&str]) {

@@ -5,7 +5,8 @@
 //! same node on a disk that forgets at the kill whatever was not synced, on request with a
 //! [`PlantedBug`]. [`clients_come_back`], [`clients_die`], [`nodes_come_back`] and
 //! [`deployment_comes_back`] do the killing, [`brokers_come_back`] kills [`Brokers`] under servers that
-//! stay, [`deployment_and_brokers_come_back`] kills both, and all of them hand back a [`Report`].
+//! stay, [`deployment_and_brokers_come_back`] kills both, [`regions_come_together`] cuts the [`Way`]
+//! between servers, and all of them hand back a [`Report`].
 //!
 //! The tests are short. A long run, whose figures `--nocapture` shows, is
 //!
@@ -24,6 +25,7 @@ mod report;
 mod run;
 mod server_command;
 mod slow_disk;
+mod way;
 mod wire;
 mod writer;
 
@@ -35,7 +37,8 @@ pub use load::Load;
 pub use report::{Report, assert_kept};
 pub use run::{
     brokers_come_back, clients_come_back, clients_die, deployment_and_brokers_come_back,
-    deployment_comes_back, nodes_come_back,
+    deployment_comes_back, nodes_come_back, regions_come_together,
 };
 pub use server_command::{PlantedBug, ServerCommand};
 pub use slow_disk::SlowDisk;
+pub use way::Way;

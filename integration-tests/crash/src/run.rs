@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::clients::{Clients, InFlight, WAIT_MAX, fresh_replica};
 use crate::latencies::Answers;
 use crate::recorder::Record;
-use crate::{Brokers, Deployment, Load, Report, ServerCommand};
+use crate::{Brokers, Deployment, Load, Report, ServerCommand, Way};
 
 /// Moments that are looked at before one is taken at which nothing may be in flight.
 const MOMENTS_MAX: u32 = 100;
@@ -164,6 +164,31 @@ async fn all_come_back(
     }
     // Nodes are asked through the gateways.
     run.nodes = run.servers.drain(..nodes.len()).collect();
+    run.finish(parties, load).await
+}
+
+/// Cuts the way between servers of different regions, again and again, each time until their clients have
+/// had `load`'s share of operations acknowledged. In the end everybody has to have the same, and all of it.
+///
+/// # Errors
+/// If the run could not be carried through, as when nothing is acknowledged during a cut.
+pub async fn regions_come_together(
+    commands: &[ServerCommand],
+    way: &dyn Way,
+    load: &Load,
+) -> anyhow::Result<Report> {
+    let mut run = Run::start(commands, load).await?;
+    let mut parties = run.parties(load).await?;
+    for _ in 0..load.kills {
+        way.cut().await;
+        // Each region's clients come to an end of their own before the way is there again.
+        for clients in &mut parties {
+            run.moment_to_kill(clients, load.operations_per_life())
+                .await?;
+        }
+        way.heal().await;
+        run.killed(true);
+    }
     run.finish(parties, load).await
 }
 

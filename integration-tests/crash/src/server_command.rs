@@ -77,6 +77,16 @@ impl ServerCommand {
             .with(&format!("log.kafka.topic={topic}"))
     }
 
+    /// The same command as the only node of `region`, beside one other region whose log is copied here.
+    /// The nodes' numbers have to differ, since whoever reads the record of what clients were told tells
+    /// nodes apart by them alone.
+    #[must_use]
+    pub fn in_region(self, number: u32, region: &str, other: &str) -> Self {
+        self.with(&format!("region={region}"))
+            .with(&format!("node={number}"))
+            .with(&format!("regions=[{{ name = {other:?} }}]"))
+    }
+
     /// The same command as a part of a deployment, with only `roles`, as in `["gateway"]`.
     #[must_use]
     pub fn with_roles(mut self, roles: &str) -> Self {

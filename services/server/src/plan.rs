@@ -200,9 +200,9 @@ fn addresses(texts: &[String]) -> Result<Vec<ServiceAddress>, AddressError> {
 
 fn regions(settings: &Settings) -> Result<BTreeMap<RegionId, Vec<ServiceAddress>>, AddressError> {
     let named = settings.regions.iter();
-    let named = named.filter(|(_, region)| !region.collaboration.is_empty());
     named
-        .map(|(region, settings)| Ok((region.clone(), addresses(&settings.collaboration)?)))
+        .filter(|region| !region.collaboration.is_empty())
+        .map(|region| Ok((region.name.clone(), addresses(&region.collaboration)?)))
         .collect()
 }
 
@@ -264,12 +264,11 @@ mod tests {
 
     #[test]
     fn regions_are_joined_by_kafka() {
-        let us = document_types::RegionId::parse("us").unwrap();
-        let refused = plan(|settings| {
-            settings
-                .regions
-                .insert(us, crate::RegionSettings::default());
-        });
+        let us = crate::RegionSettings {
+            name: RegionId::parse("us").unwrap(),
+            collaboration: Vec::new(),
+        };
+        let refused = plan(|settings| settings.regions.push(us));
         assert!(matches!(refused.unwrap_err(), PlanError::NoCopies));
     }
 

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -30,10 +29,10 @@ pub struct Settings {
     /// How long the node may take to end in order once it was asked to, in milliseconds. What is
     /// acknowledged is durable anyway; this is for clients to be told and for work to be finished.
     pub drain_time_max_ms: u64,
-    /// The other regions, by the names that their nodes have as `region`. The log of each is read from
-    /// its copy in this region's Kafka cluster, the topic `<region>.<topic>`.
-    #[schemars(with = "BTreeMap<String, RegionSettings>")]
-    pub regions: BTreeMap<RegionId, RegionSettings>,
+    /// The other regions, as in `[{ name = "us", collaboration = ["http://10.1.0.7:9090"] }]`. The log of
+    /// each is read from its copy in this region's Kafka cluster, the topic `<name>.<topic>`; what the
+    /// copying has lost is offered to the collaboration nodes, if any are named.
+    pub regions: Vec<RegionSettings>,
     /// The roles that this node has; the others are asked on the nodes of `services`.
     pub roles: Vec<Role>,
     /// Between nodes.
@@ -51,11 +50,14 @@ pub struct Settings {
 }
 
 /// Another region.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RegionSettings {
-    /// Its collaboration nodes, as in `["http://10.1.0.7:9090"]`. What the copying between the regions
-    /// has lost is offered to them.
+    /// What its nodes have as `region`.
+    #[schemars(with = "String")]
+    pub name: RegionId,
+    /// Its collaboration nodes.
+    #[serde(default)]
     pub collaboration: Vec<String>,
 }
 
@@ -159,7 +161,7 @@ impl Default for Settings {
             region: RegionId::parse("local").expect("a short word without control characters"),
             node: 1,
             drain_time_max_ms: u64::try_from(DRAIN_TIME_MAX.as_millis()).unwrap_or(u64::MAX),
-            regions: BTreeMap::new(),
+            regions: Vec::new(),
             roles: Role::ALL.to_vec(),
             services: ServicesSettings::default(),
             log: LogSettings::default(),

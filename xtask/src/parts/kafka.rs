@@ -1,9 +1,9 @@
-//! Kafka brokers that are their own controllers: one alone, and a cluster of three.
+//! Kafka brokers that are their own controllers: one alone, a cluster of three, and two regions of one.
 
 use std::fs;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
-use std::thread;
+use std::path::{Path, PathBuf};
+use std::{slice, thread};
 
 use anyhow::Context;
 
@@ -16,7 +16,10 @@ use crate::toolchain::{self, JAVA, MAVEN};
 pub const PART: Part = Part {
     name: "kafka",
     process_count: 1,
-    prepare: |places| prepare(places, "Y29sbGFiZWRpdC1kZXYtMQ"),
+    prepare: |places| {
+        let class_path = install()?;
+        prepare(places, "Y29sbGFiZWRpdC1kZXYtMQ", &class_path)
+    },
     variables: |places| {
         Ok(vec![(
             "COLLABEDIT_TEST_KAFKA",
@@ -29,14 +32,42 @@ pub const PART: Part = Part {
 pub const CLUSTER: Part = Part {
     name: "kafka-cluster",
     process_count: 3,
-    prepare: |places| prepare(places, "Y29sbGFiZWRpdC1kZXYtMg"),
+    prepare: |places| {
+        let class_path = install()?;
+        prepare(places, "Y29sbGFiZWRpdC1kZXYtMg", &class_path)
+    },
     variables: |places| {
         let brokers = addresses(places, "broker")?;
         Ok(vec![("COLLABEDIT_TEST_KAFKA_CLUSTER", brokers)])
     },
 };
 
-/// What Maven installs the broker from.
+/// A broker in each of two regions. From afar each is spoken to by way of
+/// [`super::wide_area`].
+pub const REGIONS: Part = Part {
+    name: "kafka-regions",
+    process_count: 2,
+    prepare: |places| {
+        let class_path = install()?;
+        let ids = ["Y29sbGFiZWRpdC1kZXYtMw", "Y29sbGFiZWRpdC1kZXYtNA"];
+        let mut brokers = Vec::new();
+        for (place, id) in places.iter().zip(ids) {
+            brokers.extend(prepare(slice::from_ref(place), id, &class_path)?);
+        }
+        Ok(brokers)
+    },
+    variables: |places| {
+        let brokers = addresses(places, "broker")?;
+        Ok(vec![("COLLABEDIT_TEST_KAFKA_REGIONS", brokers)])
+    },
+};
+
+/// The port under which a broker says that it is reached from another region,
+pub const FROM_AFAR: &str = "from-afar";
+/// and the one on which it listens for what comes from there.
+pub const BEHIND: &str = "behind";
+
+/// What Maven installs Kafka from.
 const POM: &str = "infra/kafka/pom.xml";
 /// What keeps a broker at 160 MiB; smaller ones need `log.cleaner.dedupe.buffer.size` below.
 const JAVA_OPTIONS: [&str; 4] = [
@@ -52,7 +83,7 @@ const LOG4J: &str = r#"<Configuration status="warn">
 </Configuration>
 "#;
 
-fn address(place: &Place, purpose: &str) -> anyhow::Result<String> {
+pub fn address(place: &Place, purpose: &str) -> anyhow::Result<String> {
     Ok(format!("127.0.0.1:{}", place.port(purpose)?))
 }
 
@@ -62,12 +93,10 @@ fn addresses(places: &[Place], purpose: &str) -> anyhow::Result<String> {
 }
 
 /// Brokers of one cluster. Its id is a UUID in Base64; a fixed one saves a start of the Java machine.
-fn prepare(places: &[Place], cluster_id: &str) -> anyhow::Result<Vec<Server>> {
-    toolchain::check_for(&[&JAVA, &MAVEN])?;
-    let class_path = format!("{}/*", install()?.display());
+fn prepare(places: &[Place], cluster_id: &str, class_path: &str) -> anyhow::Result<Vec<Server>> {
     let brokers = (1..)
         .zip(places)
-        .map(|(number, place)| Broker::new(number, place, places, &class_path))
+        .map(|(number, place)| Broker::new(number, place, places, class_path))
         .collect::<Result<Vec<_>, _>>()?;
     // Each takes some seconds, most of them the start of the Java machine.
     thread::scope(|scope| {
@@ -101,12 +130,10 @@ impl Broker {
             "server.properties",
             &settings(number, place, cluster, &data.display().to_string())?,
         )?;
-        let log4j = place.write("log4j2.xml", LOG4J)?;
-        let log4j = format!("-Dlog4j2.configurationFile={}", log4j.display());
         Ok(Self {
             data,
             settings: settings.display().to_string(),
-            java: ["-cp".to_owned(), class_path.to_owned(), log4j],
+            java: java_options(place, class_path)?,
         })
     }
 
@@ -133,13 +160,23 @@ impl Broker {
     }
 }
 
-/// Installs the jars, unless those that [`POM`] names are here, and gives their folder.
-fn install() -> anyhow::Result<PathBuf> {
+/// What the Java machine is told for whatever runs of Kafka at this place: where its classes are, and
+/// that it says what goes wrong.
+pub fn java_options(place: &Place, class_path: &str) -> anyhow::Result<[String; 3]> {
+    let log4j = place.write("log4j2.xml", LOG4J)?;
+    let log4j = format!("-Dlog4j2.configurationFile={}", log4j.display());
+    Ok(["-cp".to_owned(), class_path.to_owned(), log4j])
+}
+
+/// Installs the jars, unless those that [`POM`] names are here, and gives the class path of all of them.
+pub fn install() -> anyhow::Result<String> {
+    toolchain::check_for(&[&JAVA, &MAVEN])?;
+    let class_path = |folder: &Path| format!("{}/*", folder.display());
     let pom = fs::read(root().join(POM)).with_context(|| format!("{POM} can't be read"))?;
     let version = blake3::hash(&pom).to_hex();
     let folder = target_dir().join(format!("xtask/kafka-{}", &version[..16]));
     if folder.is_dir() {
-        return Ok(folder);
+        return Ok(class_path(&folder));
     }
     println!("kafka: installing");
     // What is cut short is not taken for whole.
@@ -156,7 +193,7 @@ fn install() -> anyhow::Result<PathBuf> {
     ];
     run(command("mvn", &arguments))?;
     fs::rename(&partial, &folder).context("the jars can't be put in their place")?;
-    Ok(folder)
+    Ok(class_path(&folder))
 }
 
 fn settings(number: usize, place: &Place, cluster: &[Place], data: &str) -> anyhow::Result<String> {
@@ -166,15 +203,16 @@ fn settings(number: usize, place: &Place, cluster: &[Place], data: &str) -> anyh
         .map(|(number, place)| Ok(format!("{number}@{}", address(place, "controller")?)))
         .collect::<anyhow::Result<Vec<_>>>()?
         .join(",");
+    let (behind, from_afar) = (address(place, BEHIND)?, address(place, FROM_AFAR)?);
     let replicas = cluster.len();
     let in_sync_min = replicas.saturating_sub(1).max(1);
     Ok(format!(
         "process.roles=broker,controller
 node.id={number}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{broker}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://{broker},AFAR://{behind},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{broker},AFAR://{from_afar}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,AFAR:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}

@@ -167,7 +167,7 @@ impl Regions {
                 link: link.clone(),
             };
             for partition in (0..PARTITIONS).map(LogPartition) {
-                tokio::spawn(mirror.clone().copy(partition));
+                clusters[here].tasks().spawn(mirror.clone().copy(partition));
             }
             let door = Door {
                 cluster: clusters[there].clone(),

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::data_directory;
 use crate::plan::{Plan, Role};
 use crate::roles::log::kafka_options;
-use crate::{Settings, SharedStores, components};
+use crate::{RegionSettings, Settings, SharedStores, components};
 
 /// What a check found: what is there, or what is wrong.
 type Found = anyhow::Result<String>;
@@ -49,9 +49,9 @@ async fn check(settings: &Settings, stores: &SharedStores<'_>) -> usize {
     }
     if plan.is_stateful() {
         report.add("log", log(settings).await);
-        for region in settings.regions.keys() {
-            let found = copy(settings, region).await;
-            report.add(&format!("copy of the log of {region}"), found);
+        for RegionSettings { name, .. } in &settings.regions {
+            let found = copy(settings, name).await;
+            report.add(&format!("copy of the log of {name}"), found);
         }
         report.add("store", store(settings, stores).await);
     }

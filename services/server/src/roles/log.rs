@@ -40,9 +40,9 @@ pub async fn open(
         return Ok(RegionalLogs::alone(region, log));
     };
     let mut logs = RegionalLogs::alone(region, open_kafka(&options, shutdown).await?);
-    for region in settings.regions.keys() {
-        let copy = open_kafka(&options.copy_of(region), shutdown).await?;
-        logs = logs.with_copy(region.clone(), copy)?;
+    for other in &settings.regions {
+        let copy = open_kafka(&options.copy_of(&other.name), shutdown).await?;
+        logs = logs.with_copy(other.name.clone(), copy)?;
     }
     Ok(logs)
 }
