@@ -11,6 +11,7 @@ mod judge;
 mod log_check;
 pub mod metrics;
 mod partition;
+mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -10,6 +10,9 @@ pub const MERGE_MS: &str = "collabedit_merger_batch_ms";
 pub const POSITION_MOVED: &str = "collabedit_merger_position_moved_total";
 /// Counter: batches that failed and went back to their queue.
 pub const BATCHES_RETRIED: &str = "collabedit_merger_batches_retried_total";
+/// Counter, by `region`: records that a region's nodes have numbered and that its log, or the copy of it,
+/// lacks here.
+pub const RECORDS_MISSING: &str = "collabedit_merger_records_missing_total";
 /// Counter: folds that set a new snapshot.
 pub const FOLDS: &str = "collabedit_merger_folds_total";
 /// Counter: folds that somebody else was faster with.

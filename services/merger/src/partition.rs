@@ -20,6 +20,7 @@ use crate::MergerParts;
 use crate::fold_queue::FoldQueue;
 use crate::judge::DocumentState;
 use crate::metrics;
+use crate::sequences::Sequences;
 
 /// How far a partition is merged.
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ pub(crate) fn start(
     let (progress, merged_end) = watch::channel(LogOffset(0));
     let merging = PartitionMerger {
         states: LruCache::new(MERGE_STATES_COUNT_MAX),
+        sequences: Sequences::default(),
         parts: parts.clone(),
         folds,
         source,
@@ -75,6 +77,7 @@ struct PartitionMerger {
     /// The fold's state of documents that were merged lately. It is a cache: a transaction states
     /// the position it goes on from, and a state that is behind is loaded anew.
     states: LruCache<DocumentId, DocumentState>,
+    sequences: Sequences,
 }
 
 /// Why a partition can't be merged on for now.
@@ -154,6 +157,26 @@ impl PartitionMerger {
         }
     }
 
+    /// What is missing is for other regions to offer again; here it is only said.
+    fn look_for_gaps(&mut self, offset: LogOffset, record: &OpRecord) {
+        let missing = self
+            .sequences
+            .note(&record.position, tokio::time::Instant::now());
+        if missing > 0 {
+            let region = self.source.region.to_string();
+            ::metrics::counter!(metrics::RECORDS_MISSING, "region" => region).increment(missing);
+            tracing::error!(
+                source = %self.source,
+                %offset,
+                node = record.position.node.0,
+                epoch = record.position.epoch.0,
+                sequence = record.position.sequence,
+                record_count = missing,
+                "records that should have come long before this one are missing"
+            );
+        }
+    }
+
     /// Merges entries, each document's in their order and different documents side by side.
     async fn merge(&mut self, entries: &[LogEntry]) -> Result<(), MergeError> {
         let mut documents: BTreeMap<DocumentId, Vec<(LogOffset, OpRecord)>> = BTreeMap::new();
@@ -163,6 +186,7 @@ impl PartitionMerger {
                     offset: entry.offset,
                     source,
                 })?;
+            self.look_for_gaps(entry.offset, &record);
             // Heartbeats and fillers belong to no document's state.
             if let Some(document) = record.document().cloned() {
                 documents

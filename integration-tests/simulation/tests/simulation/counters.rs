@@ -62,14 +62,18 @@ impl CounterFn for Count {
 }
 
 impl Counters {
+    /// How often something was counted, whatever the labels.
+    pub fn count(&self, name: &str) -> u64 {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts
+            .get(name)
+            .map_or(0, |count| count.0.load(Ordering::Relaxed))
+    }
+
     /// Adds the counts of rare states to `met`.
     pub fn add_to(&self, met: &mut BTreeMap<&'static str, u64>) {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (counter, state) in RARE {
-            let count = counts
-                .get(*counter)
-                .map_or(0, |count| count.0.load(Ordering::Relaxed));
-            *met.entry(state).or_default() += count;
+            *met.entry(state).or_default() += self.count(counter);
         }
     }
 }
