@@ -9,6 +9,7 @@ mod codegen;
 mod command;
 mod dev;
 mod foundationdb;
+mod go;
 mod parts;
 mod steps;
 mod test;

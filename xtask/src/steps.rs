@@ -1,5 +1,5 @@
 use crate::command::{cargo, command, output, run};
-use crate::{chromium, foundationdb, parts, web};
+use crate::{chromium, foundationdb, go, parts, web};
 
 /// One thing that `cargo xtask test` does.
 pub struct Step {
@@ -65,6 +65,15 @@ pub const STEPS: &[Step] = &[
         shows: "the FoundationDB adapter compiles, and clippy has nothing to say (where libclang is)",
         needs: &[],
         run: foundationdb::lint,
+    },
+    Step {
+        name: "proto",
+        shows: "buf has nothing to say of the gRPC API",
+        needs: &[],
+        run: || {
+            let buf = go::install("github.com/bufbuild/buf/cmd/buf", "v1.57.2")?;
+            run(command(buf, &["lint", "proto"]))
+        },
     },
     Step {
         name: "web-packages",

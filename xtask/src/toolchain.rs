@@ -55,12 +55,12 @@ pub const MAVEN: Tool = Tool {
     debian: "apt-get install maven",
 };
 
-/// Installs what lies between the regions.
+/// Builds what comes as Go modules.
 pub const GO: Tool = Tool {
     program: "go",
     version_argument: "version",
     major_min: 1,
-    needed_for: "the tests of two regions",
+    needed_for: "checking the gRPC API, and the tests of two regions",
     debian: "apt-get install golang-go",
 };
 

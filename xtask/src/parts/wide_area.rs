@@ -1,15 +1,10 @@
 //! What lies between the two regions: Toxiproxy, which delays what passes it, and can be cut.
 
-use std::fs;
-use std::path::PathBuf;
-
-use anyhow::Context;
-
 use super::kafka::{BEHIND, FROM_AFAR, REGIONS, address};
 use super::place::Place;
 use super::{Part, Server};
-use crate::command::{command, run, target_dir};
-use crate::toolchain::{self, GO};
+use crate::command::command;
+use crate::go;
 
 /// A way to the broker of each region, for whoever is in the other one. They are called after the
 /// region that they lead to, and changed by the address that tests are told.
@@ -31,7 +26,7 @@ const VERSION: &str = "v2.5.0";
 
 fn prepare(places: &[Place]) -> anyhow::Result<Vec<Server>> {
     let place = &places[0];
-    let program = install()?;
+    let program = go::install(MODULE, VERSION)?;
     let ways = NAMES
         .iter()
         .zip(REGIONS.places())
@@ -50,25 +45,4 @@ fn prepare(places: &[Place]) -> anyhow::Result<Vec<Server>> {
         command,
         ready_text: "Populated proxies from file",
     }])
-}
-
-/// Builds the server, unless this version is here, and gives its program.
-fn install() -> anyhow::Result<PathBuf> {
-    toolchain::check_for(&[&GO])?;
-    let folder = target_dir().join(format!("xtask/toxiproxy-{VERSION}"));
-    let program = folder.join("server");
-    if folder.is_dir() {
-        return Ok(program);
-    }
-    println!("wide-area: installing, which takes a minute");
-    // What is cut short is not taken for whole.
-    let partial = folder.with_added_extension("partial");
-    let mut install = command("go", &["install", &format!("{MODULE}@{VERSION}")]);
-    install
-        .env("GOBIN", &partial)
-        .env("GOFLAGS", "-buildvcs=false")
-        .env("CGO_ENABLED", "0");
-    run(install)?;
-    fs::rename(&partial, &folder).context("the server can't be put in its place")?;
-    Ok(program)
 }
