@@ -8,6 +8,7 @@ use document_types::{
     Principal, SessionId, VersionVector,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 /// The collaboration service: joining a document's room.
 #[async_trait]
@@ -148,6 +149,8 @@ pub struct Submission {
     pub updates: Vec<Bytes>,
     /// W3C trace context, if the client sent one.
     pub traceparent: Option<String>,
+    /// When it was read from its socket, or here from the stream of the gateway that has the socket.
+    pub received: Instant,
 }
 
 /// A batch's part of what its session may have waiting in a room. Dropping it gives it back.
@@ -270,6 +273,9 @@ pub enum SessionEvent {
 pub struct UpdateFrame {
     /// The engine's bytes, in log order.
     pub updates: Vec<Bytes>,
+    /// When the first of them was received, of those that this process received itself. It is for
+    /// measuring only, and does not go to other processes.
+    pub received: Option<Instant>,
 }
 
 /// Where and when a batch was logged.

@@ -13,9 +13,10 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 const SECONDS_BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0,
 ];
-/// Upper bounds of the buckets of times, in milliseconds.
-const MILLISECONDS_BUCKETS: [f64; 14] = [
-    0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 300.0, 500.0, 1e3, 2.5e3, 10e3,
+/// Upper bounds of the buckets of times, in milliseconds: fine where acknowledgements and beats lie.
+const MILLISECONDS_BUCKETS: [f64; 20] = [
+    0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 35.0, 50.0, 75.0, 100.0, 125.0, 150.0, 200.0,
+    300.0, 500.0, 1e3, 2.5e3, 10e3,
 ];
 /// Upper bounds of the buckets of sizes, in bytes: from a keystroke to the largest record.
 const BYTES_BUCKETS: [f64; 8] = [

@@ -132,7 +132,10 @@ impl CatchUp {
     }
 
     async fn send(&self, updates: Vec<Bytes>) -> Result<(), Gone> {
-        let frame = SessionEvent::Updates(Arc::new(UpdateFrame { updates }));
+        let frame = SessionEvent::Updates(Arc::new(UpdateFrame {
+            updates,
+            received: None,
+        }));
         self.events.send(frame).await.map_err(|_| Gone)
     }
 }

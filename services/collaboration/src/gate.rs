@@ -63,7 +63,7 @@ pub(crate) struct Offer {
     pub(crate) inserted_text_bytes: u32,
     pub(crate) digest: Digest,
     pub(crate) bytes: Bytes,
-    pub(crate) arrived: Instant,
+    pub(crate) received: Instant,
 }
 
 impl Offer {
@@ -114,7 +114,7 @@ impl Gate {
             let parts = split_update(update)
                 .map_err(|error| Refusal::new(ErrorCode::InvalidUpdate, error.to_string()))?;
             for part in parts {
-                offers.push(self.read(sender, part)?);
+                offers.push(self.read(sender, submission.received, part)?);
             }
         }
         Ok(offers)
@@ -135,7 +135,7 @@ impl Gate {
         }
     }
 
-    fn read(&self, sender: &Sender<'_>, bytes: Bytes) -> Result<Offer, Refusal> {
+    fn read(&self, sender: &Sender<'_>, received: Instant, bytes: Bytes) -> Result<Offer, Refusal> {
         let inspected = inspect(&bytes, self.clock.now_ms())
             .map_err(|error| Refusal::new(code_of(&error), chain(&error)))?;
         let [only] = inspected.spans.as_slice() else {
@@ -154,7 +154,7 @@ impl Gate {
             inserted_text_bytes: inspected.inserted_text_bytes,
             digest: Digest::of(&bytes),
             bytes,
-            arrived: Instant::now(),
+            received,
         })
     }
 

@@ -14,6 +14,8 @@ pub const APPEND_RETRIES: &str = "collabedit_collaboration_append_retries_total"
 pub const ACK_LATENCY_MS: &str = "collabedit_collaboration_ack_latency_ms";
 /// Histogram, milliseconds: the dry run of what one flush holds.
 pub const DRY_RUN_MS: &str = "collabedit_collaboration_dry_run_ms";
+/// Counter, microseconds: processor time that dry runs have spent on what was offered.
+pub const DRY_RUN_CPU_US: &str = "collabedit_collaboration_dry_run_cpu_us_total";
 /// Histogram: updates in one record.
 pub const RECORD_UPDATES: &str = "collabedit_collaboration_record_updates";
 /// Gauge: rooms that are open.

@@ -423,7 +423,7 @@ impl Room {
         let updates = self.recent.from(self.tried_to)?;
         Some(
             updates
-                .filter(|update| !update.tried_here)
+                .filter(|update| update.received.is_none())
                 .map(|u| u.bytes.clone())
                 .collect(),
         )

@@ -1,18 +1,20 @@
+use std::collections::BTreeMap;
+
 use document_types::limits::JOIN_TIME_MAX;
-use document_types::{ErrorCode, Permission};
+use document_types::{BatchId, ErrorCode, Permission};
 use futures::FutureExt;
 use futures::future::{Fuse, FusedFuture};
 use metrics::counter;
 use service_api::{AckStamps, JoinRequest, Joined, SessionEvent, Submission, WireKind};
 use sync_protocol::{Batch, ClientPayload, PeerAnswer, Stamps, UpdateStatus, WireMessage};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use crate::joining::{Command, Join, Seat, TaskEnd};
 use crate::metric_names::{COMPLAINTS, REFUSALS, SLOW_CONSUMERS};
 use crate::queue::Receiver;
 use crate::state::Refusal;
-use crate::writer::SocketClosed;
+use crate::writer::{Since, SocketClosed};
 
 /// One joined document of one socket: joins the room, passes the client's batches to it and its
 /// events to the client. Events go on while a batch waits for the room, and the other way round.
@@ -30,6 +32,8 @@ pub(crate) async fn run(
         Ok(joined) => joined,
         Err(refused) => return Box::pin(seat.refuse_join(refused)).await,
     };
+    // When batches were received that are not answered yet; the room bounds how many there are.
+    let mut unanswered = BTreeMap::new();
     let submitting = Fuse::terminated();
     tokio::pin!(submitting);
     loop {
@@ -44,8 +48,9 @@ pub(crate) async fn run(
                 }
                 Some(event) => {
                     let refused = refusal_that_needs_a_rejoin(&seat, &event);
+                    let since = since(&mut unanswered, &event);
                     let messages = say(&mut seat, event);
-                    if seat.outbox.send(messages).await == Err(SocketClosed) {
+                    if seat.outbox.send_since(messages, since).await == Err(SocketClosed) {
                         return seat.left();
                     }
                     if let Some(code) = refused {
@@ -61,18 +66,19 @@ pub(crate) async fn run(
             // A room that is gone also ends its events, so its error needs no answer of its own.
             _ = &mut submitting => {}
             command = commands.recv(), if submitting.is_terminated() => match command {
-                Some(Command::Offer(batch)) if permission == Permission::Read => {
+                Some(Command::Offer(batch, _)) if permission == Permission::Read => {
                     let refused = refuse_reader(&mut seat, &batch);
                     if seat.outbox.send(refused).await == Err(SocketClosed) {
                         return seat.left();
                     }
                 }
-                Some(Command::Offer(batch)) => {
+                Some(Command::Offer(batch, received)) => {
+                    unanswered.insert(batch.id, received);
                     seat.speaker.client_speaks(batch.dialect);
                     let correlation_id = format!("{}/{}", seat.session, batch.id);
                     let span = tracing::debug_span!("batch", correlation_id);
                     let Batch { id, updates, traceparent, .. } = *batch;
-                    let submission = Submission { batch: id, updates, traceparent };
+                    let submission = Submission { batch: id, updates, traceparent, received };
                     let submit = Box::pin(room.submit(submission).instrument(span));
                     submitting.set(submit.fuse());
                 }
@@ -163,6 +169,19 @@ fn say(seat: &mut Seat, event: SessionEvent) -> Vec<WireMessage> {
             speaker.refused(batch, code, &message)
         }
         SessionEvent::Closed { .. } => Vec::new(),
+    }
+}
+
+/// From when on the client has waited for what an event brings.
+fn since(unanswered: &mut BTreeMap<BatchId, Instant>, event: &SessionEvent) -> Option<Since> {
+    match event {
+        SessionEvent::Updates(frame) => frame.received.map(Since::Update),
+        SessionEvent::Ack { batch, .. } => unanswered.remove(batch).map(Since::Batch),
+        SessionEvent::Nack { batch, .. } => {
+            unanswered.remove(batch);
+            None
+        }
+        _ => None,
     }
 }
 

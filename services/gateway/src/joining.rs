@@ -5,6 +5,7 @@ use metrics::{counter, gauge};
 use sync_protocol::{
     Batch, ClientPayload, JoinAnswer, PeerAnswer, Speaker, Subscription, UpdateStatus,
 };
+use tokio::time::Instant;
 
 use crate::Credentials;
 use crate::metric_names::{REFUSALS, SUBSCRIPTIONS_OPEN};
@@ -23,8 +24,8 @@ pub(crate) struct Join {
 /// client has left.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Take a batch.
-    Offer(Box<Batch>),
+    /// Take a batch, which was received then.
+    Offer(Box<Batch>, Instant),
     /// The client could not use what it was sent.
     Complain(UpdateStatus),
 }

@@ -1,6 +1,6 @@
 //! Every metric of the gateway, with its meaning.
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Sockets that are open.
 pub(crate) const CONNECTIONS_OPEN: &str = "collabedit_gateway_connections_open";
@@ -20,6 +20,11 @@ pub(crate) const REFUSALS: &str = "collabedit_gateway_refusals_total";
 pub(crate) const SLOWED_READS: &str = "collabedit_gateway_slowed_reads_total";
 /// Clients that could not use what they were sent.
 pub(crate) const COMPLAINTS: &str = "collabedit_gateway_complaints_total";
+
+/// From the receipt of a batch to the bytes of its acknowledgement on the socket.
+pub(crate) const ACK_MS: &str = "collabedit_gateway_ack_ms";
+/// From the receipt of an update to its bytes on another socket, for the oldest update of each frame.
+pub(crate) const DELIVERY_MS: &str = "collabedit_gateway_delivery_ms";
 
 /// Tells the installed recorder what each metric means. Call it once, after installing one.
 pub fn describe_metrics() {
@@ -46,6 +51,16 @@ pub fn describe_metrics() {
         SLOWED_READS,
         Unit::Count,
         "Messages after which a socket was read slower"
+    );
+    describe_histogram!(
+        ACK_MS,
+        Unit::Milliseconds,
+        "From a batch's receipt to its acknowledgement on the socket"
+    );
+    describe_histogram!(
+        DELIVERY_MS,
+        Unit::Milliseconds,
+        "From an update's receipt to its bytes on another socket"
     );
     describe_counter!(
         COMPLAINTS,

@@ -171,8 +171,8 @@ impl Reader {
                 subscription,
                 batch,
             } => {
-                self.command(&subscription, Command::Offer(Box::new(batch)))
-                    .await
+                let offer = Command::Offer(Box::new(batch), Instant::now());
+                self.command(&subscription, offer).await
             }
             Request::Complain {
                 subscription,

@@ -7,11 +7,11 @@ use document_types::limits::{
 };
 use futures::SinkExt;
 use futures::stream::SplitSink;
-use metrics::counter;
+use metrics::{counter, histogram};
 use sync_protocol::WireMessage;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::metric_names::{MESSAGE_BYTES, MESSAGES, SLOW_CONSUMERS};
+use crate::metric_names::{ACK_MS, DELIVERY_MS, MESSAGE_BYTES, MESSAGES, SLOW_CONSUMERS};
 use crate::queue::{Receiver, Sender, queue};
 use crate::socket::End;
 
@@ -31,8 +31,35 @@ pub(crate) fn outbox() -> (Outbox, Queue) {
 /// Where tasks put what shall be sent. Waiting for room in it is how a slow socket is felt.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    edits: Sender<WireMessage>,
-    presence: Sender<WireMessage>,
+    edits: Sender<Outgoing>,
+    presence: Sender<Outgoing>,
+}
+
+/// A message, and what ends with it.
+#[derive(Debug)]
+struct Outgoing {
+    message: WireMessage,
+    since: Option<Since>,
+}
+
+/// From when on somebody has waited for what is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Since {
+    /// A batch was received; it is its acknowledgement.
+    Batch(Instant),
+    /// An update was received; it is among those of a frame.
+    Update(Instant),
+}
+
+impl Since {
+    /// It was written.
+    fn record(self) {
+        let (name, since) = match self {
+            Self::Batch(since) => (ACK_MS, since),
+            Self::Update(since) => (DELIVERY_MS, since),
+        };
+        histogram!(name).record(since.elapsed().as_secs_f64() * 1_000.0);
+    }
 }
 
 /// The socket is closed.
@@ -44,22 +71,35 @@ impl Outbox {
         &self,
         messages: impl IntoIterator<Item = WireMessage>,
     ) -> Result<(), SocketClosed> {
-        Self::put(&self.edits, messages).await
+        self.send_since(messages, None).await
+    }
+
+    /// Sends `messages`, with the last of which a wait ends.
+    pub(crate) async fn send_since(
+        &self,
+        messages: impl IntoIterator<Item = WireMessage>,
+        since: Option<Since>,
+    ) -> Result<(), SocketClosed> {
+        Self::put(&self.edits, messages, since).await
     }
 
     pub(crate) async fn send_presence(
         &self,
         messages: impl IntoIterator<Item = WireMessage>,
     ) -> Result<(), SocketClosed> {
-        Self::put(&self.presence, messages).await
+        Self::put(&self.presence, messages, None).await
     }
 
     async fn put(
-        queue: &Sender<WireMessage>,
+        queue: &Sender<Outgoing>,
         messages: impl IntoIterator<Item = WireMessage>,
+        since: Option<Since>,
     ) -> Result<(), SocketClosed> {
-        for message in messages {
-            queue.send(message).await.map_err(|_| SocketClosed)?;
+        let mut messages = messages.into_iter().peekable();
+        while let Some(message) = messages.next() {
+            let since = since.filter(|_| messages.peek().is_none());
+            let outgoing = Outgoing { message, since };
+            queue.send(outgoing).await.map_err(|_| SocketClosed)?;
         }
         Ok(())
     }
@@ -67,12 +107,12 @@ impl Outbox {
 
 /// The receiving end of an [`Outbox`].
 pub(crate) struct Queue {
-    edits: Receiver<WireMessage>,
-    presence: Receiver<WireMessage>,
+    edits: Receiver<Outgoing>,
+    presence: Receiver<Outgoing>,
 }
 
 impl Queue {
-    async fn recv(&mut self) -> Option<WireMessage> {
+    async fn recv(&mut self) -> Option<Outgoing> {
         tokio::select! {
             biased;
             Some(message) = self.edits.recv() => Some(message),
@@ -81,7 +121,7 @@ impl Queue {
         }
     }
 
-    fn try_recv(&mut self) -> Option<WireMessage> {
+    fn try_recv(&mut self) -> Option<Outgoing> {
         self.edits.try_recv().or_else(|| self.presence.try_recv())
     }
 }
@@ -102,13 +142,13 @@ impl Writer {
         let mut ping = tokio::time::interval(SOCKET_PING_INTERVAL);
         ping.reset();
         loop {
-            let message = tokio::select! {
-                biased;
-                Some(message) = self.queue.recv() => into_message(message),
-                _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
-            };
             // In a box, as everything here that an idle socket would hold room for.
-            if let Err(end) = Box::pin(self.write(message)).await {
+            let written = tokio::select! {
+                biased;
+                Some(first) = self.queue.recv() => Box::pin(self.write(first)).await,
+                _ = ping.tick() => Box::pin(self.ping()).await,
+            };
+            if let Err(end) = written {
                 return end;
             }
         }
@@ -120,7 +160,7 @@ impl Writer {
             return;
         };
         self.queue.edits.close();
-        while let Some(message) = self.queue.try_recv() {
+        while let Some(Outgoing { message, .. }) = self.queue.try_recv() {
             if self.feed(into_message(message)).await.is_err() {
                 return;
             }
@@ -133,15 +173,25 @@ impl Writer {
         let _ = self.sink.send(Message::Close(Some(frame))).await;
     }
 
-    async fn write(&mut self, first: Message) -> Result<(), End> {
-        self.feed(first).await?;
-        for _ in 1..SOCKET_FLUSH_COUNT_MAX {
-            let Some(message) = self.queue.try_recv() else {
+    async fn ping(&mut self) -> Result<(), End> {
+        self.feed(Message::Ping(bytes::Bytes::new())).await?;
+        within(SOCKET_WRITE_TIME_MAX, self.sink.flush()).await
+    }
+
+    async fn write(&mut self, first: Outgoing) -> Result<(), End> {
+        let mut waits = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..SOCKET_FLUSH_COUNT_MAX {
+            let Some(Outgoing { message, since }) = next.or_else(|| self.queue.try_recv()) else {
                 break;
             };
+            next = None;
             self.feed(into_message(message)).await?;
+            waits.extend(since);
         }
-        within(SOCKET_WRITE_TIME_MAX, self.sink.flush()).await
+        within(SOCKET_WRITE_TIME_MAX, self.sink.flush()).await?;
+        waits.into_iter().for_each(Since::record);
+        Ok(())
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), End> {

@@ -133,6 +133,7 @@ async fn a_beat_reaches_our_client_after_its_updates() {
     let updates = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
     let frame = service_api::UpdateFrame {
         updates: updates.clone(),
+        received: None,
     };
     room.say(SessionEvent::Updates(frame.into())).await;
     room.say(SessionEvent::Pulse {

@@ -12,6 +12,7 @@ use document_types::{ErrorCode, Permission};
 use futures::{Stream, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::interceptor::InterceptedService;
@@ -264,6 +265,7 @@ impl Seat {
                 batch,
                 updates: submit.updates,
                 traceparent: Some(submit.traceparent).filter(|trace| !trace.is_empty()),
+                received: Instant::now(),
             };
             if room.submit(submission).await.is_err() {
                 // The end of the events says why.

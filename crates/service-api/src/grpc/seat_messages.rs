@@ -164,7 +164,10 @@ impl Assembly {
         }
         self.bytes = 0;
         let updates = std::mem::take(&mut self.whole);
-        let frame = std::sync::Arc::new(UpdateFrame { updates });
+        let frame = std::sync::Arc::new(UpdateFrame {
+            updates,
+            received: None,
+        });
         Ok(Some(SessionEvent::Updates(frame)))
     }
 }
@@ -182,6 +185,7 @@ mod tests {
             .collect();
         let frame = Arc::new(UpdateFrame {
             updates: updates.clone(),
+            received: None,
         });
         let messages = messages_of(SessionEvent::Updates(frame));
         let (count, mut assembly) = (messages.len(), Assembly::default());

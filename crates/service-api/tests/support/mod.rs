@@ -22,6 +22,7 @@ use service_api::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,7 +55,10 @@ impl Collaboration for EchoRooms {
         self.tasks.spawn(async move {
             if name == FLOODING {
                 let updates = vec![Bytes::from(vec![7; FLOOD_UPDATE_BYTES])];
-                let frame = Arc::new(UpdateFrame { updates });
+                let frame = Arc::new(UpdateFrame {
+                    updates,
+                    received: None,
+                });
                 let event = SessionEvent::Updates(frame);
                 while events.send(event.clone()).await.is_ok() {}
                 return;
@@ -151,6 +155,7 @@ pub fn batch(number: u64, bytes: usize) -> Submission {
         batch: BatchId(number.to_be_bytes()),
         updates: vec![Bytes::from(vec![1; bytes])],
         traceparent: None,
+        received: Instant::now(),
     }
 }
 

@@ -376,6 +376,7 @@ impl Client {
                 batch,
                 updates,
                 traceparent: None,
+                received: Instant::now(),
             };
             let submitted = connection.room.submit(submission).await;
             self.note(format_args!("offers {count} updates as {batch}"));

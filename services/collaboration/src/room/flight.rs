@@ -74,6 +74,14 @@ pub(super) enum Step {
     Appended(Appended),
 }
 
+impl Landed {
+    /// When the update at `place` of the record was received, if it is this flight's.
+    pub(super) fn received(&self, place: usize) -> Option<Instant> {
+        let update = self.updates.get(place).filter(|_| self.is_ours)?;
+        Some(update.offer.received)
+    }
+}
+
 impl Flight {
     pub(super) fn is_none(&self) -> bool {
         matches!(self, Self::None)
@@ -264,7 +272,7 @@ impl Room {
         let mut late = Vec::new();
         for (i, offer) in waiting.enumerate() {
             bytes += offer.bytes.len();
-            if now.duration_since(offer.arrived) > WAITING_UPDATES_TIME_MAX
+            if now.duration_since(offer.received) > WAITING_UPDATES_TIME_MAX
                 || bytes > WAITING_UPDATES_BYTES_MAX
                 || i >= WAITING_UPDATES_COUNT_MAX
             {
@@ -339,6 +347,8 @@ impl Room {
             processor_time = ?tried.processor_time,
             "a flight was tried"
         );
+        let spent_us = u64::try_from(tried.processor_time.as_micros()).unwrap_or(u64::MAX);
+        metrics::counter!(crate::metrics::DRY_RUN_CPU_US).increment(spent_us);
         if tried.unavailable.is_none() {
             let updates = tried.harmless.len() + tried.harmful.len();
             let lags = self.lags_of(&tried.harmless);

@@ -19,7 +19,7 @@ impl Room {
         let is_elsewhere = (&position.region, position.node) != (&node.region, node.node);
         let landed = self.flight.land(&entry.record, node);
         if let Body::Updates(batch) = &entry.record.body {
-            for update in &batch.content {
+            for (place, update) in batch.content.iter().enumerate() {
                 if let Err(error) = self.parts.gate.stamps.observe(update.stamp.hlc) {
                     tracing::error!(
                         document = %self.document,
@@ -32,8 +32,8 @@ impl Room {
                     self.pulse
                         .typed_elsewhere(&update.stamp.session, Instant::now());
                 }
-                let ours = landed.as_ref().is_some_and(|landed| landed.is_ours);
-                self.let_in(update.clone(), ours).await?;
+                let received = landed.as_ref().and_then(|landed| landed.received(place));
+                self.let_in(update.clone(), received).await?;
             }
         }
         if is_elsewhere {
@@ -46,14 +46,18 @@ impl Room {
         Ok(())
     }
 
-    /// Judges an update and those that waited for it.
-    async fn let_in(&mut self, update: StampedUpdate, ours: bool) -> Result<(), TailError> {
-        let mut next = Some((update, ours));
-        while let Some((update, ours)) = next.take() {
-            if !self.judge(update, ours).await? {
+    /// Judges an update and those that waited for it. `received` says when, if it flew from here.
+    async fn let_in(
+        &mut self,
+        update: StampedUpdate,
+        received: Option<Instant>,
+    ) -> Result<(), TailError> {
+        let mut next = Some((update, received));
+        while let Some((update, received)) = next.take() {
+            if !self.judge(update, received).await? {
                 continue;
             }
-            next = self.take_held().map(|update| (update, false));
+            next = self.take_held().map(|update| (update, None));
         }
         Ok(())
     }
@@ -68,11 +72,15 @@ impl Room {
     }
 
     /// Judges one update; says whether it was let in.
-    async fn judge(&mut self, update: StampedUpdate, ours: bool) -> Result<bool, TailError> {
+    async fn judge(
+        &mut self,
+        update: StampedUpdate,
+        received: Option<Instant>,
+    ) -> Result<bool, TailError> {
         loop {
             match self.admission.judge(&update) {
                 Verdict::Admit => {
-                    self.admit(&update, ours);
+                    self.admit(&update, received);
                     return Ok(true);
                 }
                 Verdict::Known => return Ok(false),
@@ -87,7 +95,7 @@ impl Room {
                 Verdict::Compare { overlap, rest } => {
                     let equal = self.is_same_content(&update, overlap).await?;
                     if equal && rest.is_some() {
-                        self.admit(&update, ours);
+                        self.admit(&update, received);
                         return Ok(true);
                     }
                     if !equal {
@@ -103,7 +111,7 @@ impl Room {
         }
     }
 
-    fn admit(&mut self, update: &StampedUpdate, ours: bool) {
+    fn admit(&mut self, update: &StampedUpdate, received: Option<Instant>) {
         self.admission.admit(update);
         self.lags.landed(update.span, &update.dependencies);
         self.styled |= update.kinds.contains(&OperationKind::Style);
@@ -121,7 +129,7 @@ impl Room {
             span: update.span,
             inserted_text_bytes: update.inserted_text_bytes as usize,
             session: update.stamp.session.clone(),
-            tried_here: ours,
+            received,
             bytes: bytes.clone(),
         });
     }

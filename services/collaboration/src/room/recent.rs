@@ -12,6 +12,7 @@ use document_types::limits::{
 };
 use document_types::{CounterSpan, SessionId, VersionVector};
 use service_api::UpdateFrame;
+use tokio::time::Instant;
 
 /// One update that was let in.
 #[derive(Clone, Debug)]
@@ -20,8 +21,8 @@ pub(crate) struct RecentUpdate {
     pub(crate) inserted_text_bytes: usize,
     /// The session that sent it, and need not be sent it.
     pub(crate) session: SessionId,
-    /// Whether this node's dry run has it already.
-    pub(crate) tried_here: bool,
+    /// When it was received, if it flew from here: then this node's dry run has it already.
+    pub(crate) received: Option<Instant>,
     pub(crate) bytes: Bytes,
 }
 
@@ -109,6 +110,7 @@ impl Recent {
     ) -> Option<(UpdateFrame, u64)> {
         let mut frame = UpdateFrame {
             updates: Vec::new(),
+            received: None,
         };
         let (mut text_bytes, mut bytes, mut position) = (0, 0, position);
         for update in self.from(position)? {
@@ -124,6 +126,7 @@ impl Recent {
                     break;
                 }
                 frame.updates.push(update.bytes.clone());
+                frame.received = frame.received.into_iter().chain(update.received).min();
             }
             position += 1;
         }
@@ -145,7 +148,7 @@ mod tests {
             },
             inserted_text_bytes: text_bytes,
             session: SessionId::parse(session).unwrap(),
-            tried_here: false,
+            received: None,
             bytes: Bytes::from(vec![0; text_bytes]),
         }
     }

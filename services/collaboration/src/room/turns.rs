@@ -250,7 +250,7 @@ mod tests {
             inserted_text_bytes: 0,
             digest: Digest::of(&[]),
             bytes: Bytes::new(),
-            arrived: Instant::now(),
+            received: Instant::now(),
         };
         names.iter().map(offer).collect()
     }

@@ -167,6 +167,7 @@ impl Room {
         };
         let frame = Arc::new(UpdateFrame {
             updates: submission.updates.clone(),
+            received: None,
         });
         for other in others {
             let _ = other.send(SessionEvent::Updates(frame.clone())).await;
@@ -227,6 +228,7 @@ impl Collaboration for Rooms {
         let (requests, queue) = mpsc::channel(2);
         let frame = UpdateFrame {
             updates: vec![Bytes::from(missing)],
+            received: None,
         };
         events
             .send(SessionEvent::Updates(Arc::new(frame)))

@@ -11,6 +11,7 @@ use document_types::{
 };
 use service_api::{Collaboration, JoinRequest, RoomHandle, SessionEvent, Submission, WireKind};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Attack;
@@ -134,6 +135,7 @@ impl Attack {
             batch,
             updates,
             traceparent: None,
+            received: Instant::now(),
         };
         session.room.submit(submission).await.map_err(|_| CutOff)?;
         Ok(batch)
@@ -151,6 +153,7 @@ impl Attack {
             batch,
             updates: vec![bytes],
             traceparent: None,
+            received: Instant::now(),
         };
         session.room.submit(submission).await.map_err(|_| CutOff)?;
         Ok(session.answer(&self.history, &self.trace, batch).await)
