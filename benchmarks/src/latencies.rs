@@ -4,6 +4,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 /// Latencies of one minute or of one run.
+#[derive(Clone)]
 pub struct Latencies(Histogram<u64>);
 
 impl Latencies {
@@ -19,6 +20,16 @@ impl Latencies {
     pub fn record(&mut self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.0.saturating_record(micros.min(Self::MICROS_MAX));
+    }
+
+    /// Counts all of `other` too.
+    pub fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
+    /// The mean, in milliseconds.
+    pub fn mean_ms(&self) -> f64 {
+        self.0.mean() / 1_000.0
     }
 
     /// The latency below which a share of all are, in milliseconds.

@@ -4,6 +4,7 @@
 
 mod absentee;
 mod byte_count;
+pub mod crowd;
 mod latencies;
 mod process_memory;
 mod replicas;
@@ -14,4 +15,4 @@ pub use byte_count::ByteCount;
 pub use latencies::Latencies;
 pub use process_memory::ProcessMemory;
 pub use replicas::{Reported, Sample, connect_all};
-pub use wire_client::WireClient;
+pub use wire_client::{Heard, Joined, WireClient};

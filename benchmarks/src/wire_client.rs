@@ -1,11 +1,12 @@
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use collabedit_sdk::{DeviceId, DocumentId, VersionVector};
-use document_types::BatchId;
 use document_types::limits::FRAME_BYTES_MAX;
+use document_types::{BatchId, PeerId};
 use futures::{SinkExt, StreamExt};
 use sync_protocol::{
-    Feature, Frame, JoinPayload, Magic, Message, Subscription, UpdateStatus, decode_version,
+    Feature, Frame, JoinAnswer, JoinPayload, Magic, Message, ServerText, Subscription,
+    UpdateStatus, decode_version,
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as SocketMessage;
@@ -20,7 +21,26 @@ const BUFFER_BYTES: usize = 4 * 1024;
 pub struct WireClient {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     device: DeviceId,
+    peer: Option<PeerId>,
     batches_sent: u64,
+}
+
+/// What a client hears of what it has joined.
+#[derive(Debug)]
+pub enum Heard {
+    /// A message of the protocol.
+    Message(Message),
+    /// What only our clients are told.
+    Text(ServerText),
+}
+
+/// What the server answers to a join.
+#[derive(Debug)]
+pub struct Joined {
+    /// What it knows of the document.
+    pub version: VersionVector,
+    /// What it says to our clients alone.
+    pub answer: JoinAnswer,
 }
 
 impl WireClient {
@@ -41,25 +61,28 @@ impl WireClient {
         Ok(Self {
             socket,
             device,
+            peer: None,
             batches_sent: 0,
         })
     }
 
-    /// Joins a document, or its presence, knowing nothing of it. Returns what the server knows of it.
+    /// The same client, which announces that it writes as `peer`.
+    pub fn writing_as(self, peer: PeerId) -> Self {
+        let peer = Some(peer);
+        Self { peer, ..self }
+    }
+
+    /// Joins a document, or its presence, knowing nothing of it.
     ///
     /// # Errors
     /// If the connection is lost, or the server refuses.
-    pub async fn join(
-        &mut self,
-        magic: Magic,
-        document: &DocumentId,
-    ) -> anyhow::Result<VersionVector> {
+    pub async fn join(&mut self, magic: Magic, document: &DocumentId) -> anyhow::Result<Joined> {
         let payload = JoinPayload {
             collabedit: 1,
             device: self.device.clone(),
             name: String::from("benchmark"),
             features: vec![Feature::Pulse, Feature::Stamps],
-            peer: None,
+            peer: self.peer,
             nonce: None,
             token: None,
         };
@@ -74,7 +97,12 @@ impl WireClient {
         self.send(&subscription, message).await?;
         loop {
             match self.hear_about(&subscription).await? {
-                Message::JoinResponseOk { version, .. } => return Ok(decode_version(&version)?),
+                Message::JoinResponseOk { version, extra, .. } => {
+                    let answer = serde_json::from_slice(&extra)
+                        .context("the server does not know our clients")?;
+                    let version = decode_version(&version)?;
+                    return Ok(Joined { version, answer });
+                }
                 Message::JoinError { message, .. } => bail!("the join was refused: {message}"),
                 _ => {}
             }
@@ -90,24 +118,54 @@ impl WireClient {
         document: &DocumentId,
         updates: Vec<Bytes>,
     ) -> anyhow::Result<()> {
-        self.batches_sent += 1;
-        let sent = BatchId(self.batches_sent.to_be_bytes());
-        let subscription = Subscription {
-            magic: Magic::Loro,
-            document: document.clone(),
-        };
-        let message = Message::DocUpdate {
-            updates,
-            batch: Some(sent),
-        };
-        self.send(&subscription, message).await?;
+        let sent = self.send_batch(document, updates).await?;
         loop {
-            match self.hear_about(&subscription).await? {
+            match self.hear_about(&of_document(document)).await? {
                 Message::Ack { batch, status } if batch == sent => {
                     ensure!(status == UpdateStatus::Ok, "refused with {status:?}");
                     return Ok(());
                 }
                 Message::RoomError { message, .. } => bail!("put out of the room: {message}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a batch of updates to a document that is joined. Its name comes back with the answer.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub async fn send_batch(
+        &mut self,
+        document: &DocumentId,
+        updates: Vec<Bytes>,
+    ) -> anyhow::Result<BatchId> {
+        self.batches_sent += 1;
+        let sent = BatchId(self.batches_sent.to_be_bytes());
+        let message = Message::DocUpdate {
+            updates,
+            batch: Some(sent),
+        };
+        self.send(&of_document(document), message).await?;
+        Ok(sent)
+    }
+
+    /// The next that the server says of anything that is joined. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// If the connection is lost, or the server says something that is not of the protocol.
+    pub async fn listen(&mut self) -> anyhow::Result<Heard> {
+        loop {
+            match self.hear().await? {
+                SocketMessage::Binary(bytes) => {
+                    return Ok(Heard::Message(Frame::decode(&bytes)?.message));
+                }
+                SocketMessage::Text(text) => {
+                    // Our clients ignore texts of a kind that they do not know.
+                    if let Ok(text) = serde_json::from_str(&text) {
+                        return Ok(Heard::Text(text));
+                    }
+                }
                 _ => {}
             }
         }
@@ -150,5 +208,12 @@ impl WireClient {
             Some(message) => Ok(message?),
             None => bail!("the connection is gone"),
         }
+    }
+}
+
+fn of_document(document: &DocumentId) -> Subscription {
+    Subscription {
+        magic: Magic::Loro,
+        document: document.clone(),
     }
 }

@@ -80,10 +80,8 @@ async fn main() -> anyhow::Result<()> {
 /// What the server's log holds of the document.
 async fn logged(url: &str, document: &DocumentId) -> anyhow::Result<VersionVector> {
     let device = DeviceId::parse(&format!("dev_{}_looks", std::process::id()))?;
-    WireClient::connect(url, device)
-        .await?
-        .join(Magic::Loro, document)
-        .await
+    let mut client = WireClient::connect(url, device).await?;
+    Ok(client.join(Magic::Loro, document).await?.version)
 }
 
 /// One client's way into the document.

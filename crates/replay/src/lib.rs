@@ -34,7 +34,7 @@ use tokio::time::Instant;
 pub use error::ReplayError;
 pub use options::ReplayOptions;
 pub use report::{Check, Percentiles, ReplayReport};
-pub use server_state::{ServerState, ServerStateError, fetch as fetch_state};
+pub use server_state::{ServerState, ServerStateError, fetch as fetch_state, get};
 pub use trace::{AUTOMERGE_PAPER, Edit, Trace, TraceError};
 
 use player::Player;

@@ -63,6 +63,15 @@ pub struct ServerState {
 /// # Errors
 /// [`ServerStateError`].
 pub async fn fetch(url: &str, document: &DocumentId) -> Result<ServerState, ServerStateError> {
+    let path = format!("/v1/documents/{}/text", escaped(document.as_str()));
+    Ok(serde_json::from_slice(&get(url, &path).await?)?)
+}
+
+/// What the server at `url` has at `path`, as JSON if it has it so.
+///
+/// # Errors
+/// [`ServerStateError`], of any other status than 200 too.
+pub async fn get(url: &str, path: &str) -> Result<Bytes, ServerStateError> {
     let wrong = || ServerStateError::Url {
         url: url.to_owned(),
     };
@@ -76,7 +85,7 @@ pub async fn fetch(url: &str, document: &DocumentId) -> Result<ServerState, Serv
     let stream = TcpStream::connect((host, port)).await?;
     let (mut requests, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(format!("/v1/documents/{}/text", escaped(document.as_str())))
+    let request = Request::get(path)
         .header(HOST, authority.as_str())
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())
@@ -110,7 +119,7 @@ pub async fn fetch(url: &str, document: &DocumentId) -> Result<ServerState, Serv
         let body = String::from_utf8_lossy(&body).into_owned();
         return Err(ServerStateError::Status { status, body });
     }
-    Ok(serde_json::from_slice(&body)?)
+    Ok(body)
 }
 
 /// A path segment, RFC 3986 section 2.1.
