@@ -19,7 +19,7 @@ use document_types::{BatchId, DocumentId, ErrorCode, PeerId, Principal, RegionId
 use service_api::{
     Collaboration, JoinError, JoinRequest, Joined, SessionEvent, Submission, SubmitError, WireKind,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::metrics;
 use crate::node::{CollaborationNode, LookError};
@@ -193,6 +193,7 @@ impl AntiEntropy {
             batch,
             updates: vec![update],
             traceparent: None,
+            received: Instant::now(),
         };
         timeout(ANTI_ENTROPY_ANSWER_TIME_MAX, async {
             session.room.submit(submission).await?;
