@@ -12,6 +12,7 @@ pub mod limits;
 mod log_position;
 mod principal;
 pub mod record;
+mod trace;
 mod version;
 
 pub use digest::Digest;
@@ -22,4 +23,5 @@ pub use ids::{
 };
 pub use log_position::{LogOffset, LogPartition, LogSource, partition_of};
 pub use principal::{Permission, Principal};
+pub use trace::{SpanId, TraceContext, TraceId, TraceRatio, TraceRatioError};
 pub use version::{Counter, CounterSpan, Frontiers, OpId, VersionVector};

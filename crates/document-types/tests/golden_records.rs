@@ -37,6 +37,7 @@ fn update(payload: wire::Payload) -> wire::StampedUpdate {
         correlation_id: "ses_1/0000000000000001".into(),
         receipt: Bytes::new(),
         inserted_text_bytes: 2,
+        traceparent: String::new(),
         payload: Some(payload),
     }
 }
@@ -61,6 +62,12 @@ fn records() -> Vec<(&'static str, wire::OpRecord)> {
             updates: vec![update(payload)],
         })
     };
+    let traced = wire::Body::Updates(wire::UpdateBatch {
+        updates: vec![wire::StampedUpdate {
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+            ..update(wire::Payload::Inline(Bytes::from_static(b"loro")))
+        }],
+    });
     let blob = wire::BlobReference {
         pointer: "blobs/ab/cd".into(),
         sha256: Bytes::from(vec![0xcd; 32]),
@@ -99,6 +106,7 @@ fn records() -> Vec<(&'static str, wire::OpRecord)> {
                 batch(wire::Payload::Inline(Bytes::from_static(b"loro"))),
             ),
         ),
+        ("updates-traced", record("doc_1", traced)),
         (
             "updates-blob",
             record("doc_1", batch(wire::Payload::Blob(blob))),
@@ -199,6 +207,9 @@ fn update_meaning(update: &wire::StampedUpdate) -> Value {
         "correlation_id": update.correlation_id,
         "inserted_text_bytes": update.inserted_text_bytes,
     });
+    if !update.traceparent.is_empty() {
+        json["traceparent"] = json!(update.traceparent);
+    }
     match update.payload.as_ref().unwrap() {
         wire::Payload::Inline(bytes) => json["inline"] = json!(hex(bytes)),
         wire::Payload::Blob(blob) => {
@@ -284,4 +295,17 @@ fn broken_records_name_the_field() {
     assert!(broken(|update| update.digest = Bytes::from_static(b"short")).contains("digest"));
     assert!(broken(|update| update.author = String::new()).contains("author"));
     assert!(broken(|update| update.payload = None).contains("payload"));
+}
+
+#[test]
+fn a_trace_context_that_is_none_does_not_spoil_its_update() {
+    let (_, mut record) = records().remove(0);
+    if let Some(wire::Body::Updates(batch)) = &mut record.body {
+        batch.updates[0].traceparent = "of a later version".into();
+    }
+    let decoded = OpRecord::decode(record.encode_to_vec().into()).unwrap();
+    let Body::Updates(batch) = decoded.body else {
+        panic!("{decoded:?}")
+    };
+    assert_eq!(batch.content[0].stamp.trace, None);
 }

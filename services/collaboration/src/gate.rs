@@ -173,6 +173,7 @@ impl Gate {
                     author: offer.author.clone(),
                     session: offer.session.clone(),
                     correlation_id: offer.correlation_id.clone(),
+                    trace: None,
                 },
                 span: offer.span,
                 dependencies: offer.dependencies.clone(),

@@ -90,6 +90,7 @@ fn update(span: CounterSpan, dependencies: &[(u64, u32)], payload: Bytes) -> Sta
             author: author(span.peer.0),
             session: SessionId::parse("ses_1").unwrap(),
             correlation_id: String::new(),
+            trace: None,
         },
         span,
         dependencies: dependencies

@@ -39,6 +39,7 @@ pub fn update(peer: u64, at: u32, payload_bytes: usize) -> StampedUpdate {
             },
             session: SessionId::parse("ses_0198c5d2f9b87c3a8f5e0d1c2b3a4958").unwrap(),
             correlation_id: "0198c5d2f9b8".to_owned(),
+            trace: None,
         },
         span: CounterSpan {
             peer: PeerId(peer),

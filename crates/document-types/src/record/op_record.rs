@@ -4,7 +4,7 @@ use prost::Message;
 use super::wire;
 use crate::{
     CounterSpan, DeviceId, Digest, DocumentId, Frontiers, HlcTimestamp, IdError, NodeEpoch, NodeId,
-    OpId, PeerId, Principal, RegionId, SessionId, UserId,
+    OpId, PeerId, Principal, RegionId, SessionId, TraceContext, UserId,
 };
 
 /// Why bytes are not a record that this code reads.
@@ -55,7 +55,8 @@ pub enum RecordError {
 pub struct OpRecord {
     /// Who appended it, and as which of its records.
     pub position: NodePosition,
-    /// W3C trace context, empty if there is none.
+    /// W3C trace context of what the record as a whole comes from, empty if there is none. Updates
+    /// have their own.
     pub traceparent: String,
     /// What it says.
     pub body: Body,
@@ -109,6 +110,8 @@ pub struct Stamp {
     pub session: SessionId,
     /// Follows one batch of a client through every log line.
     pub correlation_id: String,
+    /// Its append, in the trace of its keystroke; none if it is not traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// One update with its stamp.
@@ -320,6 +323,11 @@ impl StampedUpdate {
             correlation_id: self.stamp.correlation_id.clone(),
             receipt: self.receipt.clone(),
             inserted_text_bytes: self.inserted_text_bytes,
+            traceparent: self
+                .stamp
+                .trace
+                .map(|trace| trace.to_string())
+                .unwrap_or_default(),
             payload: Some(match &self.payload {
                 Payload::Inline(bytes) => wire::Payload::Inline(bytes.clone()),
                 Payload::Blob(reference) => wire::Payload::Blob(reference.clone()),
@@ -343,6 +351,7 @@ impl StampedUpdate {
                 },
                 session: id("session", SessionId::parse(&update.session))?,
                 correlation_id: update.correlation_id,
+                trace: TraceContext::parse(&update.traceparent),
             },
             span: span_from_wire(update.peer, update.counter_start, update.counter_end)?,
             dependencies: update

@@ -71,6 +71,8 @@ pub struct StampedUpdate {
     pub payload: Option<Payload>,
     #[prost(uint32, tag = "16")]
     pub inserted_text_bytes: u32,
+    #[prost(string, tag = "17")]
+    pub traceparent: String,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]

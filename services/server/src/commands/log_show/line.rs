@@ -35,22 +35,7 @@ pub struct Content {
 #[derive(Serialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 enum Kind {
-    Update {
-        kinds: Vec<&'static str>,
-        dependencies: Vec<String>,
-        author: String,
-        device: String,
-        session: String,
-        correlation_id: String,
-        span: Span,
-        digest: String,
-        payload: &'static str,
-        payload_bytes: u64,
-        inserted_text_bytes: u32,
-        /// Only where there is some.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        text: Option<String>,
-    },
+    Update(Box<Update>),
     Heartbeat,
     VoidSpans {
         operator: String,
@@ -66,6 +51,27 @@ enum Kind {
         generation: u64,
         key_id: String,
     },
+}
+
+#[derive(Serialize)]
+struct Update {
+    kinds: Vec<&'static str>,
+    dependencies: Vec<String>,
+    author: String,
+    device: String,
+    session: String,
+    correlation_id: String,
+    /// Only of a traced one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+    span: Span,
+    digest: String,
+    payload: &'static str,
+    payload_bytes: u64,
+    inserted_text_bytes: u32,
+    /// Only where there is some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -106,13 +112,14 @@ impl Content {
             Payload::Blob(reference) => ("blob", reference.length_bytes),
             Payload::Ciphertext(ciphertext) => ("ciphertext", ciphertext.record.len() as u64),
         };
-        let kind = Kind::Update {
+        let update_line = Update {
             kinds: update.kinds.iter().copied().map(kind_name).collect(),
             dependencies: update.dependencies.iter().map(OpId::to_string).collect(),
             author: update.stamp.author.user.to_string(),
             device: update.stamp.author.device.to_string(),
             session: update.stamp.session.to_string(),
             correlation_id: update.stamp.correlation_id.clone(),
+            trace: update.stamp.trace.map(|context| context.trace.to_string()),
             span: update.span.into(),
             digest: update.digest.to_string(),
             payload,
@@ -122,7 +129,7 @@ impl Content {
         };
         Self {
             hlc: update.stamp.hlc,
-            kind,
+            kind: Kind::Update(Box::new(update_line)),
         }
     }
 
