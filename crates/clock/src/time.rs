@@ -8,6 +8,11 @@ use tokio::time::Instant;
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch. It may jump in either direction, as clocks do.
     fn now_ms(&self) -> u64;
+
+    /// Microseconds since the Unix epoch, for what is shorter than a millisecond.
+    fn now_us(&self) -> u64 {
+        self.now_ms() * 1_000
+    }
 }
 
 /// The machine's clock.
@@ -16,11 +21,15 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
+        self.now_us() / 1_000
+    }
+
+    fn now_us(&self) -> u64 {
         #[allow(clippy::disallowed_methods)] // The one place that reads it.
         let now = SystemTime::now();
         now.duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| {
-                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
             })
     }
 }

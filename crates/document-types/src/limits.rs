@@ -7,6 +7,7 @@ mod counters;
 mod kafka;
 mod regions;
 mod services;
+mod traces;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub use counters::*;
 pub use kafka::*;
 pub use regions::*;
 pub use services::*;
+pub use traces::*;
 
 // --- The wire ---------------------------------------------------------------------------------
 
@@ -341,8 +343,6 @@ pub const SOCKET_FLUSH_COUNT_MAX: usize = 64;
 pub const SUBMISSIONS_WAITING_MAX: usize = 8;
 /// Text messages from a client: keepalive and small JSON.
 pub const CLIENT_TEXT_BYTES_MAX: usize = 1024;
-/// Trace contexts that may wait for their batch, per socket; the oldest is forgotten.
-pub const TRACES_WAITING_MAX: usize = 32;
 /// Fragments of one batch; the largest update then comes in fragments of 4 KiB or more.
 pub const FRAGMENTS_PER_BATCH_MAX: u64 = 256;
 /// Messages a second from one socket; above it, its reading is slowed down.

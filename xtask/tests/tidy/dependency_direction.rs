@@ -14,6 +14,7 @@ const KNOWN_ONLY_BY: &[(&str, &[&str])] = &[
     ("tokio-tungstenite", &["collabedit-sdk", "gateway"]),
     ("metrics-exporter-prometheus", &["service-runtime"]),
     ("tracing-subscriber", &["service-runtime"]),
+    ("opentelemetry-proto", &["traces", "trace-collector"]),
 ];
 
 /// Where a package stands.
