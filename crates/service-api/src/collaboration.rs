@@ -5,7 +5,7 @@ use bytes::Bytes;
 use document_types::limits::SESSION_ADMISSION_BYTES_MAX;
 use document_types::{
     BatchId, Counter, DocumentId, ErrorCode, HlcTimestamp, LogOffset, NodeId, PeerId, Permission,
-    Principal, SessionId, VersionVector,
+    Principal, SessionId, TraceContext, VersionVector,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -147,8 +147,8 @@ pub struct Submission {
     pub batch: BatchId,
     /// The engine's updates, in the order in which they were made.
     pub updates: Vec<Bytes>,
-    /// W3C trace context, if the client sent one.
-    pub traceparent: Option<String>,
+    /// The trace that it is a part of, if it is traced.
+    pub trace: Option<TraceContext>,
     /// When it was read from its socket, or here from the stream of the gateway that has the socket.
     pub received: Instant,
 }

@@ -1,7 +1,7 @@
 use document_types::limits::{
     INSERTED_TEXT_PER_IMPORT_BYTES_MAX, JOIN_PAYLOAD_BYTES_MAX, UPDATE_BYTES_MAX,
 };
-use document_types::{Counter, DeviceId, PeerId, SessionId, UserId};
+use document_types::{Counter, DeviceId, PeerId, SessionId, TraceRatio, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::text::decimal;
@@ -153,6 +153,9 @@ pub struct JoinAnswer {
     pub features: Vec<Feature>,
     /// What the client has to keep to.
     pub limits: JoinLimits,
+    /// Which part of its batches the client is asked to have traced; absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_ratio: Option<TraceRatio>,
 }
 
 /// How the log knows a peer.
@@ -201,6 +204,7 @@ impl JoinAnswer {
             peer,
             features,
             limits,
+            trace_ratio: None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod refusal;
 mod session;
 mod speaker;
 mod text;
+mod traces;
 mod version_encoding;
 
 pub use decode::DecodeError;
@@ -34,4 +35,5 @@ pub use refusal::{CloseCode, WireRefusal};
 pub use session::{Batch, Received, Request, Session, Violation};
 pub use speaker::{Dialect, PutOut, Speaker, Stamps};
 pub use text::{ClientText, ServerText, TextError};
+pub use traces::TraceReport;
 pub use version_encoding::{VersionError, decode_version, encode_version};

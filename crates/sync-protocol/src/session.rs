@@ -1,9 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use document_types::limits::{DOCUMENTS_PER_SOCKET_MAX, TRACES_WAITING_MAX};
-use document_types::{BatchId, DocumentId, ErrorCode, VersionVector};
+use document_types::limits::DOCUMENTS_PER_SOCKET_MAX;
+use document_types::{BatchId, ErrorCode, TraceContext, VersionVector};
 
 use crate::decode::DecodeError;
 use crate::fragments::{FragmentOutcome, FragmentRefusal, Reassembly};
@@ -11,10 +11,8 @@ use crate::frame::{Frame, JoinErrorCode, Magic, Message, Subscription, UpdateSta
 use crate::join::{ClientPayload, PayloadError};
 use crate::speaker::{Dialect, batch_refusal, join_refusal, single};
 use crate::text::{ClientText, TextError};
+use crate::traces::{Heard, TraceReport, Traces, hear};
 use crate::version_encoding::decode_version;
-
-/// Bytes of a W3C `traceparent` of version 00.
-const TRACEPARENT_BYTES: usize = 55;
 
 /// What one socket may do, and has done so far: the documents it joined, the fragments it is in the
 /// middle of, the dialect it speaks. It reads the socket's messages and decides what they ask for;
@@ -66,6 +64,13 @@ pub enum Request {
         /// What was wrong.
         status: UpdateStatus,
     },
+    /// Take note of how long a traced batch has taken the client.
+    Traced {
+        /// For what; it is joined.
+        subscription: Subscription,
+        /// How long.
+        report: TraceReport,
+    },
     /// Leave. The session has forgotten the subscription already.
     Leave {
         /// What.
@@ -80,8 +85,8 @@ pub struct Batch {
     pub id: BatchId,
     /// The engine's updates, or encoded ephemeral entries.
     pub updates: Vec<Bytes>,
-    /// The trace that the client said it belongs to.
-    pub traceparent: Option<String>,
+    /// The trace that the client wants it to be a part of.
+    pub trace: Option<TraceContext>,
     /// How to answer.
     pub dialect: Dialect,
 }
@@ -175,21 +180,26 @@ impl Session {
             "pong" => return Ok(Received::default()),
             _ => {}
         }
-        if let ClientText::Trace {
+        let Some((document, heard)) = hear(ClientText::parse(text)?) else {
+            return Ok(Received::default());
+        };
+        let subscription = Subscription {
+            magic: Magic::Loro,
             document,
-            batch,
-            traceparent,
-        } = ClientText::parse(text)?
-        {
-            let joined = Subscription {
-                magic: Magic::Loro,
-                document,
-            };
-            if traceparent.len() == TRACEPARENT_BYTES && self.subscriptions.contains(&joined) {
-                self.traces.remember(joined.document, batch, traceparent);
-            }
+        };
+        if !self.subscriptions.contains(&subscription) {
+            return Ok(Received::default());
         }
-        Ok(Received::default())
+        Ok(match heard {
+            Heard::Trace(batch, context) => {
+                self.traces.remember(subscription.document, batch, context);
+                Received::default()
+            }
+            Heard::Report(report) => Received::request(Request::Traced {
+                subscription,
+                report,
+            }),
+        })
     }
 
     /// Reads a binary message that came at `now`.
@@ -331,11 +341,14 @@ impl Session {
         if !self.subscriptions.contains(&subscription) {
             return self.not_joined(subscription, id);
         }
-        let traceparent = self.traces.take(&subscription.document, id);
+        let trace = match subscription.magic {
+            Magic::Loro => self.traces.take(&subscription.document, id),
+            _ => None,
+        };
         let batch = Batch {
             id,
             updates,
-            traceparent,
+            trace,
             dialect: self.dialect,
         };
         Received::request(Request::Offer {
@@ -397,42 +410,5 @@ impl Received {
             replies: Vec::new(),
             request: Some(request),
         }
-    }
-}
-
-/// Trace contexts that wait for their batch, the oldest forgotten first.
-#[derive(Debug, Default)]
-struct Traces {
-    waiting: BTreeMap<(DocumentId, BatchId), String>,
-    order: VecDeque<(DocumentId, BatchId)>,
-}
-
-impl Traces {
-    fn remember(&mut self, document: DocumentId, batch: BatchId, traceparent: String) {
-        let key = (document, batch);
-        if self.waiting.insert(key.clone(), traceparent).is_some() {
-            return;
-        }
-        self.order.push_back(key);
-        if self.order.len() > TRACES_WAITING_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.waiting.remove(&oldest);
-        }
-    }
-
-    fn take(&mut self, document: &DocumentId, batch: BatchId) -> Option<String> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let key = (document.clone(), batch);
-        let traceparent = self.waiting.remove(&key)?;
-        self.order.retain(|waiting| *waiting != key);
-        Some(traceparent)
-    }
-
-    fn forget(&mut self, document: &DocumentId) {
-        self.waiting.retain(|(of, _), _| of != document);
-        self.order.retain(|(of, _)| of != document);
     }
 }

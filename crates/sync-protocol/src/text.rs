@@ -85,6 +85,19 @@ pub enum ClientText {
         /// W3C trace context, <https://www.w3.org/TR/trace-context/>.
         traceparent: String,
     },
+    /// How long a traced batch has taken the client, once it is answered.
+    Traced {
+        /// Of which document.
+        document: DocumentId,
+        /// Which.
+        #[serde(with = "batch_hex")]
+        batch: BatchId,
+        /// From the key press that it begins with until it was sent; absent if it begins with none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waited_us: Option<u32>,
+        /// From there until the client had read the answer.
+        answered_us: u32,
+    },
     /// Something of another version.
     #[serde(other)]
     Unknown,

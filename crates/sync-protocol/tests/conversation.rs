@@ -10,12 +10,12 @@ use document_types::limits::{
     DOCUMENTS_PER_SOCKET_MAX, FRAGMENT_REASSEMBLY_TIMEOUT, FRAME_OUT_PAYLOAD_BYTES,
     TRACES_WAITING_MAX,
 };
-use document_types::{BatchId, DocumentId, ErrorCode, VersionVector};
+use document_types::{BatchId, DocumentId, ErrorCode, TraceContext, VersionVector};
 use proptest::prelude::*;
 use sync_protocol::{
     ClientPayload, Dialect, FragmentOutcome, Frame, JoinErrorCode, Magic, Message, Reassembly,
-    Received, Request, RoomErrorCode, ServerText, Session, Speaker, Subscription, UpdateStatus,
-    WireMessage,
+    Received, Request, RoomErrorCode, ServerText, Session, Speaker, Subscription, TraceReport,
+    UpdateStatus, WireMessage,
 };
 
 const BATCH: BatchId = BatchId([7; 8]);
@@ -224,7 +224,7 @@ fn a_trace_goes_with_its_batch_and_the_oldest_are_forgotten() {
     join(&mut session, &notes(), OURS);
     let id = |number: usize| BatchId((number as u64).to_be_bytes());
     let trace = |number: usize| format!("00-{number:032x}-{number:016x}-01");
-    for number in 0..=TRACES_WAITING_MAX {
+    for number in 1..=TRACES_WAITING_MAX + 1 {
         let (batch, traceparent) = (id(number), trace(number));
         let text = format!(
             r#"{{"type":"trace","document":"notes","batch":"{batch}","traceparent":"{traceparent}"}}"#
@@ -236,12 +236,36 @@ fn a_trace_goes_with_its_batch_and_the_oldest_are_forgotten() {
         let Some(Request::Offer { batch, .. }) = received.request else {
             panic!("offered")
         };
-        batch.traceparent
+        batch.trace
     };
-    assert_eq!(traced(0), None);
-    assert_eq!(traced(1), Some(trace(1)));
-    assert_eq!(traced(1), None, "once");
-    assert_eq!(traced(TRACES_WAITING_MAX), Some(trace(TRACES_WAITING_MAX)));
+    let context = |number: usize| TraceContext::parse(&trace(number));
+    assert_eq!(traced(1), None);
+    assert_eq!(traced(2), context(2));
+    assert_eq!(traced(2), None, "once");
+    let last = TRACES_WAITING_MAX + 1;
+    assert!(context(last).is_some() && traced(last) == context(last));
+}
+
+#[test]
+fn a_client_says_of_joined_documents_how_long_its_batches_took() {
+    let mut session = Session::new();
+    let text =
+        r#"{"type":"traced","document":"notes","batch":"0707070707070707","answered_us":900}"#;
+    let ignored = session.receive_text(text).unwrap();
+    assert_eq!(ignored, Received::default(), "it is not joined");
+    join(&mut session, &notes(), OURS);
+    let report = TraceReport {
+        batch: BATCH,
+        waited: None,
+        answered: Duration::from_micros(900),
+    };
+    let traced = Request::Traced {
+        subscription: notes(),
+        report,
+    };
+    assert_eq!(session.receive_text(text).unwrap().request, Some(traced));
+    let malformed = text.replace("900", "-900");
+    assert!(session.receive_text(&malformed).is_err());
 }
 
 #[test]

@@ -138,7 +138,6 @@ impl LogWriter {
         &self,
         partition: LogPartition,
         document: &DocumentId,
-        traceparent: String,
         body: Body,
     ) -> Enqueued {
         let mut last = self.sequences[partition.0 as usize]
@@ -147,7 +146,7 @@ impl LogWriter {
         *last += 1;
         let record = OpRecord {
             position: self.position(*last),
-            traceparent,
+            traceparent: String::new(),
             body,
         };
         let bytes = record.encode();

@@ -21,6 +21,7 @@ use service_api::{Collaboration, JoinError, JoinRequest, Joined, Permissions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use traces::Traces;
 
 use crate::anti_entropy::{AntiEntropy, OtherRegion};
 use crate::gate::{Gate, Refusal, chain};
@@ -52,6 +53,8 @@ pub struct CollaborationParts {
     pub clock: Arc<dyn Clock>,
     /// The node's stamps.
     pub stamps: Arc<HybridLogicalClock>,
+    /// Where spans of traced batches go.
+    pub traces: Traces,
     /// Where its tasks run.
     pub tasks: TaskTracker,
     /// Ends its rooms, after they have answered what was offered.
@@ -67,6 +70,7 @@ pub(crate) struct NodeParts {
     pub(crate) gate: Gate,
     pub(crate) writer: LogWriter,
     pub(crate) tails: PartitionTails,
+    pub(crate) traces: Traces,
     pub(crate) tasks: TaskTracker,
     pub(crate) room_idle: Duration,
 }
@@ -192,6 +196,7 @@ impl CollaborationNode {
             gate,
             writer,
             tails,
+            traces: parts.traces,
             tasks: parts.tasks,
             room_idle: ROOM_IDLE_MAX,
         };

@@ -12,6 +12,7 @@ mod pace;
 mod pulse;
 mod recent;
 mod sessions;
+mod traced;
 mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -41,6 +42,7 @@ pub(crate) use open::OpenError;
 use pulse::{Beat, Pulse};
 use recent::Recent;
 use sessions::Session;
+use traced::TracedBatches;
 use turns::Turns;
 
 /// A request to join, from the node.
@@ -112,7 +114,7 @@ pub(crate) struct Room {
     untriable: Option<(Instant, Refusal)>,
     turns: Turns,
     lags: Lags,
-    traceparent: String,
+    traced: TracedBatches,
     requests: mpsc::Receiver<RoomRequest>,
     requests_sender: mpsc::Sender<RoomRequest>,
     joins: mpsc::Receiver<Join>,
@@ -255,6 +257,12 @@ impl Room {
             batch: key,
             correlation_id: format!("{session}/{}", submission.batch),
         };
+        self.traced.arrived(
+            key,
+            submission.trace,
+            &self.document,
+            &sender.correlation_id,
+        );
         let examined = self
             .parts
             .gate
@@ -274,9 +282,6 @@ impl Room {
             Err(refusal) => self.refuse(key, &refusal),
             Ok(offers) if offers.is_empty() => self.settle(key, 0, None),
             Ok(offers) => {
-                if let Some(traceparent) = submission.traceparent {
-                    self.traceparent = traceparent;
-                }
                 if self.hears_pulse(session) {
                     self.pulse.typed(session, Instant::now());
                     self.settle_pulse();
@@ -307,6 +312,7 @@ impl Room {
         let latency_ms = batch.arrived.elapsed().as_secs_f64() * 1_000.0;
         metrics::histogram!(crate::metrics::ACK_LATENCY_MS).record(latency_ms);
         self.batches.remove(&key);
+        self.traced.answered(key);
         self.say(&session, SessionEvent::Ack { batch: id, stamps });
     }
 
@@ -319,6 +325,7 @@ impl Room {
             .increment(1);
         self.queue.retain(|offer| offer.batch != key);
         self.count_queue();
+        self.traced.refused(key, refusal.code.as_str());
         tracing::info!(
             document = %self.document,
             correlation_id = format!("{}/{}", batch.session, batch.id),

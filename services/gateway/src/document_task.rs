@@ -10,6 +10,7 @@ use sync_protocol::{Batch, ClientPayload, PeerAnswer, Stamps, UpdateStatus, Wire
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
+use crate::followed::answer_in;
 use crate::joining::{Command, Join, Seat, TaskEnd};
 use crate::metric_names::{COMPLAINTS, REFUSALS, SLOW_CONSUMERS};
 use crate::queue::Receiver;
@@ -49,9 +50,13 @@ pub(crate) async fn run(
                 Some(event) => {
                     let refused = refusal_that_needs_a_rejoin(&seat, &event);
                     let since = since(&mut unanswered, &event);
+                    let answer = answer_in(&event);
                     let messages = say(&mut seat, event);
                     if seat.outbox.send_since(messages, since).await == Err(SocketClosed) {
                         return seat.left();
+                    }
+                    if let Some(answer) = answer {
+                        seat.followed.answered(answer);
                     }
                     if let Some(code) = refused {
                         let message = "joining again sends what is missing";
@@ -66,19 +71,23 @@ pub(crate) async fn run(
             // A room that is gone also ends its events, so its error needs no answer of its own.
             _ = &mut submitting => {}
             command = commands.recv(), if submitting.is_terminated() => match command {
-                Some(Command::Offer(batch, _)) if permission == Permission::Read => {
+                Some(Command::Offer(batch, _, followed)) if permission == Permission::Read => {
                     let refused = refuse_reader(&mut seat, &batch);
+                    if let Some(followed) = followed {
+                        followed.refused(ErrorCode::PermissionDenied);
+                    }
                     if seat.outbox.send(refused).await == Err(SocketClosed) {
                         return seat.left();
                     }
                 }
-                Some(Command::Offer(batch, received)) => {
+                Some(Command::Offer(batch, received, followed)) => {
                     unanswered.insert(batch.id, received);
+                    seat.followed.follow(followed);
                     seat.speaker.client_speaks(batch.dialect);
                     let correlation_id = format!("{}/{}", seat.session, batch.id);
                     let span = tracing::debug_span!("batch", correlation_id);
-                    let Batch { id, updates, traceparent, .. } = *batch;
-                    let submission = Submission { batch: id, updates, traceparent, received };
+                    let Batch { id, updates, trace, .. } = *batch;
+                    let submission = Submission { batch: id, updates, trace, received };
                     let submit = Box::pin(room.submit(submission).instrument(span));
                     submitting.set(submit.fuse());
                 }
@@ -89,6 +98,10 @@ pub(crate) async fn run(
                         let message = "fragments did not arrive in time";
                         return Box::pin(seat.put_out(ErrorCode::SlowConsumer, message)).await;
                     }
+                }
+                Some(Command::Traced(report)) => {
+                    let seat = &mut *seat;
+                    seat.followed.reported(&seat.gateway.state.traces, report);
                 }
                 None => return seat.left(),
             },

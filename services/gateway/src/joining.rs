@@ -3,11 +3,12 @@ use std::sync::Arc;
 use document_types::{Advice, ErrorCode, Principal, SessionId, VersionVector};
 use metrics::{counter, gauge};
 use sync_protocol::{
-    Batch, ClientPayload, JoinAnswer, PeerAnswer, Speaker, Subscription, UpdateStatus,
+    Batch, ClientPayload, JoinAnswer, PeerAnswer, Speaker, Subscription, TraceReport, UpdateStatus,
 };
 use tokio::time::Instant;
 
 use crate::Credentials;
+use crate::followed::{Followed, FollowedBatch};
 use crate::metric_names::{REFUSALS, SUBSCRIPTIONS_OPEN};
 use crate::socket::End;
 use crate::state::{Gateway, Refusal};
@@ -24,10 +25,12 @@ pub(crate) struct Join {
 /// client has left.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Take a batch, which was received then.
-    Offer(Box<Batch>, Instant),
+    /// Take a batch, which was received then and may be traced.
+    Offer(Box<Batch>, Instant, Option<Box<FollowedBatch>>),
     /// The client could not use what it was sent.
     Complain(UpdateStatus),
+    /// The client says how long a traced batch has taken it.
+    Traced(TraceReport),
 }
 
 /// How the task of a subscription ended.
@@ -68,6 +71,7 @@ pub(crate) struct Seat {
     pub(crate) credentials: Credentials,
     pub(crate) outbox: Outbox,
     pub(crate) speaker: Speaker,
+    pub(crate) followed: Followed,
     pub(crate) _open: SubscriptionOpen,
 }
 
@@ -95,8 +99,9 @@ impl Seat {
         principal: &Principal,
         peer: Option<PeerAnswer>,
     ) -> Option<JoinAnswer> {
-        self.speaker.is_ours().then(|| {
-            JoinAnswer::new(
+        self.speaker.is_ours().then(|| JoinAnswer {
+            trace_ratio: self.gateway.state.traces.ratio(),
+            ..JoinAnswer::new(
                 self.session.clone(),
                 principal.user.clone(),
                 self.gateway.state.clock.now_ms(),

@@ -18,6 +18,7 @@ mod admission;
 mod authenticator;
 mod document_task;
 mod document_text;
+mod followed;
 mod joining;
 mod metric_names;
 mod origin;

@@ -33,7 +33,7 @@ pub(crate) async fn run(
                     // Stock clients keep what they sent until it is acknowledged.
                     seat.outbox.send_presence(seat.speaker.accepted(batch.id)).await
                 }
-                Some(Command::Complain(_)) => Ok(()),
+                Some(Command::Complain(_) | Command::Traced(_)) => Ok(()),
                 None => break,
             },
             event = events.recv() => match event {

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tracing::Instrument;
 
+use crate::followed::{Followed, FollowedBatch};
 use crate::joining::{Command, Join, Seat, SubscriptionOpen, TaskEnd};
 use crate::metric_names::{MESSAGE_BYTES, MESSAGES, SLOWED_READS};
 use crate::queue::{Sender, queue};
@@ -169,11 +170,18 @@ impl Reader {
             }
             Request::Offer {
                 subscription,
-                batch,
+                mut batch,
             } => {
-                let offer = Command::Offer(Box::new(batch), Instant::now());
+                let traces = &self.gateway.state.traces;
+                let followed =
+                    FollowedBatch::begin(traces, &self.session, &subscription, &mut batch);
+                let offer = Command::Offer(Box::new(batch), Instant::now(), followed);
                 self.command(&subscription, offer).await
             }
+            Request::Traced {
+                subscription,
+                report,
+            } => self.command(&subscription, Command::Traced(report)).await,
             Request::Complain {
                 subscription,
                 status,
@@ -202,6 +210,7 @@ impl Reader {
             credentials: self.credentials.clone(),
             outbox: self.outbox.clone(),
             speaker,
+            followed: Followed::default(),
             _open: SubscriptionOpen::new(&subscription),
         });
         let (commands, inbox) = queue(SUBMISSIONS_WAITING_MAX);

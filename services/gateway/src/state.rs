@@ -6,6 +6,7 @@ use document_types::{DocumentId, ErrorCode, Permission, Principal};
 use service_api::{Collaboration, History, Permissions, Presence};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use traces::Traces;
 
 use crate::admission::Admission;
 use crate::{Authenticator, OriginPolicy};
@@ -29,6 +30,8 @@ pub struct GatewayState {
     pub ids: IdSource,
     /// The wall clock that clients are told.
     pub clock: Arc<dyn Clock>,
+    /// Where spans of traced batches go.
+    pub traces: Traces,
     /// What this gateway takes on.
     pub limits: GatewayLimits,
     /// Cancelled when the process is about to stop: new sockets are refused, open ones are told and

@@ -8,3 +8,5 @@ mod lifetime;
 mod stock_client;
 #[path = "sync.rs"]
 mod sync;
+#[path = "traced.rs"]
+mod traced;

@@ -47,18 +47,13 @@ async fn our_client_is_answered_with_session_limits_and_stamps() {
     assert_eq!((answer.collabedit, answer.user.as_str()), (1, "usr_local"));
     assert_eq!(answer.peer.unwrap().end, 0);
     assert_eq!(answer.limits.inserted_text_bytes_max, 16_384);
+    assert_eq!(answer.trace_ratio, None);
     assert!(matches!(
         client.message(&notes).await,
         Message::DocUpdate { .. }
     ));
     assert!(matches!(client.text().await, ServerText::CaughtUp { .. }));
 
-    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    client
-        .send_text(&format!(
-            r#"{{"type":"trace","document":"notes","batch":"0505050505050505","traceparent":"{traceparent}"}}"#
-        ))
-        .await;
     client.offer(&notes, 5, vec![update("hi")]).await;
     let batch = BatchId([5; 8]);
     assert_eq!(
@@ -87,7 +82,6 @@ async fn our_client_is_answered_with_session_limits_and_stamps() {
         .room("notes")
         .until(|log| log.submissions.len() == 1)
         .await;
-    assert_eq!(log.submissions[0].traceparent.as_deref(), Some(traceparent));
     assert_eq!(log.joins[0].kind, WireKind::CollabEdit);
     assert_eq!(log.joins[0].session, answer.session);
     assert_eq!(log.joins[0].principal.device.as_str(), "dev_a");

@@ -12,6 +12,7 @@ mod log_check;
 pub mod metrics;
 mod partition;
 mod sequences;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use op_log::{PartitionShare, RegionalLogs};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use traces::Traces;
 
 use fold_queue::FoldQueue;
 pub use log_check::{LogCheckError, check_logs};
@@ -43,6 +45,8 @@ pub struct MergerParts {
     pub ids: IdSource,
     /// Where the engine's work is done.
     pub offload: Offload,
+    /// Where spans of traced updates go.
+    pub traces: Traces,
     /// Where the merger's tasks run.
     pub tasks: TaskTracker,
     /// Ends them.

@@ -6,6 +6,8 @@ pub const UPDATES_MERGED: &str = "collabedit_merger_updates_total";
 pub const UPDATES_VOID: &str = "collabedit_merger_updates_void_total";
 /// Histogram, milliseconds: one document's batch, from the log into the store.
 pub const MERGE_MS: &str = "collabedit_merger_batch_ms";
+/// Histogram, milliseconds: from an update's stamp at the gate to its place in the store.
+pub const COMMIT_LATENCY_MS: &str = "collabedit_merger_commit_latency_ms";
 /// Counter: batches that found the state moved by someone else, and judged again.
 pub const POSITION_MOVED: &str = "collabedit_merger_position_moved_total";
 /// Counter: batches that failed and went back to their queue.

@@ -21,6 +21,7 @@ use crate::fold_queue::FoldQueue;
 use crate::judge::DocumentState;
 use crate::metrics;
 use crate::sequences::Sequences;
+use crate::told::Committing;
 
 /// How far a partition is merged.
 #[derive(Clone, Debug)]
@@ -240,12 +241,14 @@ async fn merge_document(
             return Ok((document, state));
         }
         let count: usize = outcomes.iter().map(|outcome| outcome.admitted.len()).sum();
+        let committing = Committing::begin(parts, source, &document, started);
         match parts
             .store
             .append(&document, source, state.position(), &outcomes)
             .await?
         {
             AppendOutcome::Appended { position, head } => {
+                committing.committed(&records, &outcomes);
                 state.appended(position);
                 folds.offer(&document, &head);
                 ::metrics::counter!(metrics::UPDATES_MERGED).increment(count as u64);

@@ -21,7 +21,7 @@ pub use data_directory::DataDirectoryError;
 pub use node::{RunningNode, StartError, start};
 pub use plan::{PlanError, Role};
 pub use settings::{
-    DryRunSettings, FoundationDbSettings, KafkaSettings, LogSettings, RegionSettings,
+    DryRunSettings, FoundationDbSettings, KafkaSettings, LogSettings, OtlpSettings, RegionSettings,
     ServicesSettings, Settings, StoreSettings, TelemetrySettings, WebSettings,
 };
 pub use shared_store::{SharedStoreError, SharedStores};

@@ -12,6 +12,7 @@ use service_runtime::{
     DrainReport, Health, Metrics, MetricsError, Shutdown, TaskFailure, TaskGroup,
 };
 use tokio::net::TcpListener;
+use traces::Traces;
 
 use crate::plan::{Plan, PlanError, Role};
 use crate::roles::gateway::Services;
@@ -135,15 +136,22 @@ impl Starting<'_> {
         metrics: Metrics,
         node: &mut RunningNode,
     ) -> Result<(), StartError> {
+        let traces = roles::traces::start(
+            self.settings,
+            self.components,
+            self.plan,
+            &node.tasks,
+            &mut node.shutdown,
+        );
         let http = Http::register(&node.tasks, &mut node.shutdown);
         let served = roles::services::Services::register(&node.tasks, &mut node.shutdown);
         let local = if self.plan.is_stateful() {
-            self.start_stateful(node).await?
+            self.start_stateful(&traces, node).await?
         } else {
             Local::default()
         };
         let routes = if self.plan.has(Role::Gateway) {
-            self.start_gateway(&local, node)?
+            self.start_gateway(&local, traces, node)?
         } else {
             Router::new()
         };
@@ -160,7 +168,11 @@ impl Starting<'_> {
     }
 
     /// The roles that read the log and the store.
-    async fn start_stateful(&self, node: &mut RunningNode) -> Result<Local, StartError> {
+    async fn start_stateful(
+        &self,
+        traces: &Traces,
+        node: &mut RunningNode,
+    ) -> Result<Local, StartError> {
         let (settings, components) = (self.settings, self.components);
         let store = storage::open(settings, components, &mut node.shutdown).await?;
         let logs = log::open(settings, components, &mut node.shutdown).await?;
@@ -172,6 +184,7 @@ impl Starting<'_> {
             roles::merger::start(
                 settings,
                 components,
+                traces,
                 state,
                 health,
                 tasks,
@@ -180,10 +193,10 @@ impl Starting<'_> {
         }
         if self.plan.has(Role::Collaboration) {
             let life = life::begin(settings, components, &store).await?;
-            let tasks = &node.tasks;
+            let (tasks, shutdown) = (&node.tasks, &mut node.shutdown);
             let place = (settings, self.plan);
-            let shutdown = &mut node.shutdown;
-            let rooms = collaboration::start(place, components, life, state, tasks, shutdown)?;
+            let rooms =
+                collaboration::start(place, components, traces, life, state, tasks, shutdown)?;
             local.collaboration = Some(rooms);
         }
         if self.plan.has(Role::History) {
@@ -193,7 +206,12 @@ impl Starting<'_> {
     }
 
     /// The gateway, over this node's services or over others', whichever the settings name.
-    fn start_gateway(&self, local: &Local, node: &mut RunningNode) -> Result<Router, StartError> {
+    fn start_gateway(
+        &self,
+        local: &Local,
+        traces: Traces,
+        node: &mut RunningNode,
+    ) -> Result<Router, StartError> {
         let (settings, components) = (self.settings, self.components);
         let presence = presence::start(&node.tasks, &mut node.shutdown);
         let token = || self.plan.token.as_ref().ok_or(PlanError::NoToken);
@@ -220,6 +238,7 @@ impl Starting<'_> {
         Ok(gateway::start(
             settings,
             components,
+            traces,
             services,
             health,
             tasks,

@@ -7,6 +7,7 @@ use document_types::RegionId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_api::grpc::{AddressError, ServiceAddress, ServiceToken, TokenError};
+use traces::{CollectorAddress, CollectorAddressError};
 
 use crate::Settings;
 
@@ -109,6 +110,9 @@ pub enum PlanError {
     /// See [`AddressError`].
     #[error("a node can't be found")]
     Address(#[from] AddressError),
+    /// See [`CollectorAddressError`].
+    #[error("`telemetry.otlp.endpoint` is wrong")]
+    Collector(#[from] CollectorAddressError),
 }
 
 /// What a node has, and whom it asks for the rest.
@@ -123,6 +127,8 @@ pub struct Plan {
     pub regions: BTreeMap<RegionId, Vec<ServiceAddress>>,
     /// What services show each other, if this node speaks to any.
     pub token: Option<ServiceToken>,
+    /// Where traces go, if anything is traced.
+    pub collector: Option<CollectorAddress>,
 }
 
 impl Plan {
@@ -138,6 +144,7 @@ impl Plan {
             history: addresses(&services.history)?,
             regions: regions(settings)?,
             token: token(services.token_file.clone())?,
+            collector: collector(settings.telemetry.otlp.endpoint.as_deref())?,
         };
         plan.check(settings)?;
         Ok(plan)
@@ -211,6 +218,10 @@ fn token(file: Option<PathBuf>) -> Result<Option<ServiceToken>, PlanError> {
     let text =
         std::fs::read_to_string(&path).map_err(|source| PlanError::TokenFile { path, source })?;
     Ok(Some(ServiceToken::parse(&text)?))
+}
+
+fn collector(endpoint: Option<&str>) -> Result<Option<CollectorAddress>, CollectorAddressError> {
+    endpoint.map(str::parse).transpose()
 }
 
 #[cfg(test)]

@@ -10,3 +10,4 @@ pub mod merger;
 pub mod presence;
 pub mod services;
 pub mod storage;
+pub mod traces;

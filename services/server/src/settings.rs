@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use document_types::limits::DRAIN_TIME_MAX;
-use document_types::{NodeId, RegionId};
+use document_types::{NodeId, RegionId, TraceRatio};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_runtime::telemetry::LogFormat;
@@ -45,7 +45,7 @@ pub struct Settings {
     pub dry_run: DryRunSettings,
     /// What browsers get.
     pub web: WebSettings,
-    /// Log lines.
+    /// Log lines and traces.
     pub telemetry: TelemetrySettings,
 }
 
@@ -143,7 +143,7 @@ pub struct WebSettings {
     pub origins: Vec<String>,
 }
 
-/// Log lines.
+/// Log lines and traces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
@@ -151,6 +151,20 @@ pub struct TelemetrySettings {
     pub filter: String,
     /// How they look: `pretty` for people, `json` for machines, `auto` by where they go.
     pub format: LogFormat,
+    /// Traces of edits, exported over OTLP.
+    pub otlp: OtlpSettings,
+}
+
+/// Traces of edits, from the key press to the store, exported over OTLP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpSettings {
+    /// The collector that takes them over gRPC, as in `http://127.0.0.1:4317`. Without it, nothing is
+    /// traced. The connection is not encrypted.
+    pub endpoint: Option<String>,
+    /// The part of their edits that clients of this gateway are asked to have traced, from 0 to 1.
+    #[schemars(with = "f64")]
+    pub sampling_ratio: TraceRatio,
 }
 
 impl Default for Settings {
@@ -225,6 +239,16 @@ impl Default for TelemetrySettings {
         Self {
             filter: "info,loro_internal=warn".to_owned(),
             format: LogFormat::Auto,
+            otlp: OtlpSettings::default(),
+        }
+    }
+}
+
+impl Default for OtlpSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sampling_ratio: TraceRatio::ONE_IN_HUNDRED,
         }
     }
 }

@@ -8,7 +8,7 @@ use document_types::limits::{
     GRPC_MESSAGE_BYTES_MAX, SEAT_BATCHES_UNTAKEN_MAX, SEAT_CREDIT_BYTES, SEATS_PER_STREAM_MAX,
     STREAM_QUEUE_COUNT_MAX,
 };
-use document_types::{ErrorCode, Permission};
+use document_types::{ErrorCode, Permission, TraceContext};
 use futures::{Stream, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -264,7 +264,7 @@ impl Seat {
             let submission = Submission {
                 batch,
                 updates: submit.updates,
-                traceparent: Some(submit.traceparent).filter(|trace| !trace.is_empty()),
+                trace: TraceContext::parse(&submit.traceparent),
                 received: Instant::now(),
             };
             if room.submit(submission).await.is_err() {

@@ -140,7 +140,10 @@ impl Seat {
             let submit = Submit {
                 batch: Bytes::copy_from_slice(&batch.0),
                 updates: submission.updates,
-                traceparent: submission.traceparent.unwrap_or_default(),
+                traceparent: submission
+                    .trace
+                    .map(|trace| trace.to_string())
+                    .unwrap_or_default(),
             };
             if self.place.ask(Request::Submit(submit)).await.is_err() {
                 // The end of the events says it.

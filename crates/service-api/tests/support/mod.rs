@@ -154,7 +154,7 @@ pub fn batch(number: u64, bytes: usize) -> Submission {
     Submission {
         batch: BatchId(number.to_be_bytes()),
         updates: vec![Bytes::from(vec![1; bytes])],
-        traceparent: None,
+        trace: None,
         received: Instant::now(),
     }
 }

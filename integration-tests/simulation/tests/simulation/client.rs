@@ -375,7 +375,7 @@ impl Client {
             let submission = Submission {
                 batch,
                 updates,
-                traceparent: None,
+                trace: None,
                 received: Instant::now(),
             };
             let submitted = connection.room.submit(submission).await;

@@ -19,6 +19,7 @@ use service_api::EveryoneWrites;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use traces::Traces;
 
 use crate::history::History;
 use crate::ports::Ports;
@@ -315,6 +316,7 @@ impl Cluster {
             permissions: Arc::new(EveryoneWrites),
             clock: machine.clock.clone(),
             stamps: Arc::new(stamps),
+            traces: Traces::off(),
             tasks: self.0.tasks.clone(),
             stop: stop.clone(),
         });
@@ -381,6 +383,7 @@ impl Cluster {
             ids: IdSource::new(clock.clone(), self.0.random.fork()),
             clock,
             offload: Offload::InPlace,
+            traces: Traces::off(),
             tasks: self.0.tasks.clone(),
             stop: stop.clone(),
         });
@@ -526,6 +529,7 @@ impl Cluster {
             ids: IdSource::new(clock.clone(), self.0.random.fork()),
             clock,
             offload: Offload::InPlace,
+            traces: Traces::off(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         });

@@ -228,6 +228,7 @@ impl Room {
 
     /// Sends updates to the dry run; with everything that the document is made of, if it asks so.
     fn try_out(&mut self, offers: Vec<Offer>, with_base: bool, suspect: bool) {
+        self.traced.trying(&offers);
         let trial = Trial {
             document: self.document.clone(),
             version: self.admission.version().clone(),
@@ -339,6 +340,7 @@ impl Room {
             self.try_out(tried.harmless, true, tried.suspect);
             return;
         }
+        self.traced.tried();
         let now = Instant::now();
         tracing::debug!(
             document = %self.document,
@@ -383,7 +385,8 @@ impl Room {
             return;
         }
         match self.parts.gate.stamp(&offers).await {
-            Ok(stamped) => {
+            Ok(mut stamped) => {
+                self.traced.appending(&offers, &mut stamped);
                 metrics::histogram!(crate::metrics::RECORD_UPDATES)
                     .record(u32::try_from(stamped.len()).unwrap_or(u32::MAX));
                 let updates = offers
@@ -398,11 +401,10 @@ impl Room {
                     id: self.document.clone(),
                     content: stamped,
                 });
-                let traceparent = std::mem::take(&mut self.traceparent);
-                let record =
-                    self.parts
-                        .writer
-                        .enqueue(self.partition, &self.document, traceparent, body);
+                let record = self
+                    .parts
+                    .writer
+                    .enqueue(self.partition, &self.document, body);
                 let flying = InFlight {
                     sequence: record.sequence(),
                     updates,

@@ -113,6 +113,7 @@ impl Room {
 
     fn admit(&mut self, update: &StampedUpdate, received: Option<Instant>) {
         self.admission.admit(update);
+        self.traced.let_in(update.stamp.trace);
         self.lags.landed(update.span, &update.dependencies);
         self.styled |= update.kinds.contains(&OperationKind::Style);
         let session = &update.stamp.session;
@@ -153,6 +154,8 @@ impl Room {
     /// just these operations.
     fn answer(&mut self, landed: &Landed, offset: LogOffset) {
         for update in &landed.updates {
+            self.traced
+                .landed(update.offer.batch, self.partition, offset);
             let verdict = self.admission.judge_span(
                 &update.offer.author,
                 update.offer.span,

@@ -17,6 +17,7 @@ use super::followed::Followed;
 use super::lag::Lags;
 use super::pulse::Pulse;
 use super::recent::Recent;
+use super::traced::TracedBatches;
 use super::turns::Turns;
 use super::{Join, Room};
 use crate::node::NodeParts;
@@ -109,6 +110,7 @@ impl Opened {
             Some(settled) => Flight::Waiting(settled.boxed()),
             None => Flight::None,
         };
+        let traced = TracedBatches::new(parts.traces.clone());
         let mut room = Room {
             parts,
             document,
@@ -133,7 +135,7 @@ impl Opened {
             untriable: None,
             turns: Turns::new(Instant::now()),
             lags: Lags::default(),
-            traceparent: String::new(),
+            traced,
             requests,
             requests_sender,
             joins,

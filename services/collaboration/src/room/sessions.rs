@@ -144,9 +144,10 @@ impl Room {
     /// Feeds every session that has something to be fed with.
     pub(super) fn deliver_all(&mut self) {
         let ids: Vec<_> = self.sessions.keys().cloned().collect();
-        for id in ids {
-            self.deliver(&id);
+        for id in &ids {
+            self.deliver(id);
         }
+        self.traced.shown(ids.len());
     }
 
     fn deliver(&mut self, id: &SessionId) {

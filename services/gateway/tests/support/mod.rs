@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use traces::Traces;
 
 pub use client::{Client, Heard, join_payload, subscription};
 use node::Node;
@@ -67,6 +68,7 @@ impl Served {
             origins: OriginPolicy::SameHost,
             ids: IdSource::new(clock.clone(), Random::from_seed(1)),
             clock,
+            traces: Traces::off(),
             limits: GatewayLimits::default(),
             drain: CancellationToken::new(),
             sockets: TaskTracker::new(),

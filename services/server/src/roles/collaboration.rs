@@ -6,6 +6,7 @@ use document_store::DocumentStore;
 use op_log::RegionalLogs;
 use service_api::{Collaboration, EveryoneWrites};
 use service_runtime::{Shutdown, TaskGroup};
+use traces::Traces;
 
 use super::gateway::connect;
 use super::life::Life;
@@ -19,6 +20,7 @@ use crate::{Components, ComponentsError, Settings};
 pub fn start(
     (settings, plan): (&Settings, &Plan),
     components: &Components,
+    traces: &Traces,
     life: Life,
     (logs, store): (&RegionalLogs, &DocumentStore),
     tasks: &TaskGroup,
@@ -47,6 +49,7 @@ pub fn start(
         offload: Offload::Threads,
         clock: components.clock.clone(),
         stamps: life.stamps,
+        traces: traces.clone(),
         tasks: tasks.tracker(),
         stop: tasks.stop_token(),
     });

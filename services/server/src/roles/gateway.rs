@@ -8,6 +8,7 @@ use service_api::grpc::{
 };
 use service_api::{Collaboration, EveryoneWrites, History, Presence};
 use service_runtime::{Health, Shutdown, TaskGroup};
+use traces::Traces;
 
 use crate::plan::Plan;
 use crate::{Components, Settings, web};
@@ -23,6 +24,7 @@ pub struct Services {
 pub fn start(
     settings: &Settings,
     components: &Components,
+    traces: Traces,
     services: Services,
     health: &Health,
     tasks: &TaskGroup,
@@ -38,6 +40,7 @@ pub fn start(
         origins: origins(settings),
         ids: components.ids(),
         clock: components.clock.clone(),
+        traces,
         limits: GatewayLimits::default(),
         drain: sockets.stop_token(),
         sockets: sockets.tracker(),

@@ -5,6 +5,7 @@ use document_store::DocumentStore;
 use merger::{Merger, MergerParts};
 use op_log::{KafkaGroupMember, PartitionShare, RegionalLogs};
 use service_runtime::{Health, Shutdown, TaskGroup};
+use traces::Traces;
 
 use super::log::{LogError, kafka_options};
 use crate::{Components, Settings};
@@ -20,6 +21,7 @@ const MERGERS: &str = "mergers";
 pub fn start(
     settings: &Settings,
     components: &Components,
+    traces: &Traces,
     (logs, store): (&RegionalLogs, &DocumentStore),
     health: &Health,
     tasks: &TaskGroup,
@@ -35,6 +37,7 @@ pub fn start(
         clock: components.clock.clone(),
         ids: components.ids(),
         offload: Offload::Threads,
+        traces: traces.clone(),
         tasks: tasks.tracker(),
         stop: tasks.stop_token(),
     }));

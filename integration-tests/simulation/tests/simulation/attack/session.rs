@@ -134,7 +134,7 @@ impl Attack {
         let submission = Submission {
             batch,
             updates,
-            traceparent: None,
+            trace: None,
             received: Instant::now(),
         };
         session.room.submit(submission).await.map_err(|_| CutOff)?;
@@ -152,7 +152,7 @@ impl Attack {
         let submission = Submission {
             batch,
             updates: vec![bytes],
-            traceparent: None,
+            trace: None,
             received: Instant::now(),
         };
         session.room.submit(submission).await.map_err(|_| CutOff)?;
