@@ -275,6 +275,12 @@ impl<'a> Session<'a> {
             if all_read || replica.deadline().is_some_and(too_late) {
                 replica.tick(now);
             }
+            while let Some(text) = replica.next_text(&document) {
+                let json = serde_json::to_string(&text);
+                self.say(SocketMessage::text(
+                    json.expect("names and numbers always serialise"),
+                ));
+            }
             while let Some(message) = replica.next_message() {
                 self.send(&document, message);
             }

@@ -10,6 +10,7 @@ mod answers;
 mod committing;
 mod importing;
 mod joining;
+mod traced;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,9 +23,9 @@ use document_types::limits::{
     PULSE_LATE_MAX, PULSE_MISSED_BEATS_MAX, RECONNECT_PAUSE_MAX, RESEND_PAUSE_FIRST,
     TRANSACTIONS_WAITING_MAX, UNSENT_UPDATES_COUNT_MAX,
 };
-use document_types::{DeviceId, Frontiers, PeerId, VersionVector};
+use document_types::{DeviceId, DocumentId, Frontiers, PeerId, VersionVector};
 use loro::LoroDoc;
-use sync_protocol::Message;
+use sync_protocol::{ClientText, Message};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
@@ -34,6 +35,7 @@ use crate::error::{EditError, ReadError};
 use crate::event::{DocumentEvent, Standing, Status};
 use crate::outbox::Outbox;
 use crate::text_change::TextChange;
+use traced::Traced;
 
 /// What the replica says of its user when it joins.
 #[derive(Clone, Debug)]
@@ -115,6 +117,7 @@ pub(crate) struct Replica {
     place: Frontiers,
     reloads: u32,
     out: VecDeque<Message>,
+    traced: Traced,
     events: broadcast::Sender<DocumentEvent>,
     standing: watch::Sender<Standing>,
 }
@@ -148,6 +151,7 @@ impl Replica {
             stamps: false,
             beat: None,
             inbox: Inbox::default(),
+            traced: Traced::new(random.clone()),
             attempts: Backoff::new(random, RESEND_PAUSE_FIRST, RECONNECT_PAUSE_MAX),
             send_after: None,
             restoring: None,
@@ -342,6 +346,11 @@ impl Replica {
             (Stage::Joining { .. } | Stage::CatchingUp, _) => since + PULSE_LATE_MAX,
             _ => since + KEYSTROKE_GROUP_MAX,
         })
+    }
+
+    /// The next text to the server about traces, all of which come before the next message.
+    pub(crate) fn next_text(&mut self, document: &DocumentId) -> Option<ClientText> {
+        self.traced.next_text(document)
     }
 
     /// The next message to the server.

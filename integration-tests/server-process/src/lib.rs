@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// How long a server may take to start, with the recovery of its log.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a server may take to end in order.
+const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 /// How variables begin that tell tests something. The server would take them for settings.
 const FOR_TESTS: [&[u8]; 3] = [
     b"COLLABEDIT_PARTS",
@@ -103,6 +105,20 @@ impl ServerProcess {
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         let killed = self.child.kill().await;
         killed.context("the server can't be killed")
+    }
+
+    /// Asks the process to end, as an orchestrator does, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not end well, or not in time.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let id = self.process_id.to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await?;
+        ensure!(asked.success(), "the server can't be asked to end");
+        let ended = timeout(STOP_TIME_MAX, self.child.wait()).await;
+        let status = ended.context("the server does not end")??;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
     }
 
     /// Starts it again after a kill, on what the kill has left.

@@ -29,6 +29,7 @@ impl Replica {
     /// A batch is durable.
     pub(crate) fn acknowledge(&mut self, batch: BatchId, stamps: Option<Stamps>, now: Instant) {
         let offers = self.outbox.acknowledge(batch);
+        self.traced.answered(batch, now);
         self.attempts.reset();
         self.acknowledged(&offers, stamps, now);
         // Without a pulse the next edits have waited for this.
@@ -64,6 +65,7 @@ impl Replica {
             return;
         }
         tracing::debug!(%batch, %code, ?advice, message, "a batch was refused");
+        self.traced.answered(batch, now);
         self.emit(DocumentEvent::Refused {
             spans: spans(&refused),
             code,

@@ -50,6 +50,7 @@ impl Replica {
         }
         self.remember_place()?;
         let updates = self.offer(&version, text_alone.then_some(inserted_bytes), now)?;
+        self.traced.committed(since);
         Ok(updates.map(|(span, updates)| Committed {
             span,
             version,
@@ -126,6 +127,7 @@ impl Replica {
             let Some(updates) = self.outbox.send(batch, now) else {
                 return;
             };
+            self.traced.sent(batch, now);
             match updates.as_slice() {
                 [update] if update.len() > FRAGMENT_BYTES_MAX => self.send_fragments(batch, update),
                 _ => self.out.push_back(Message::DocUpdate {

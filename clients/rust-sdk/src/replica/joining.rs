@@ -15,6 +15,7 @@ impl Replica {
     /// The connection is gone. What was sent and not answered may or may not have arrived.
     pub(crate) fn disconnected(&mut self) {
         self.out.clear();
+        self.traced.forget();
         self.outbox.resend_all();
         self.beat = None;
         self.inbox = Inbox::default();
@@ -54,6 +55,7 @@ impl Replica {
         }
         self.out.clear();
         self.out.push_back(Message::Leave);
+        self.traced.forget();
         self.outbox.resend_all();
         self.beat = None;
         self.inbox = Inbox::default();
@@ -75,6 +77,8 @@ impl Replica {
         }
         self.read_only = permission < Permission::Write;
         self.stamps = answer.is_some_and(|answer| answer.features.contains(&Feature::Stamps));
+        self.traced
+            .joined(answer.and_then(|answer| answer.trace_ratio));
         self.beat = None;
         self.inbox = Inbox::default();
         let known = self.outbox.acknowledge_known(version);
