@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
+import { CrdtType, decode, encode, MessageType, UpdateStatusCode } from "loro-protocol";
 import { fixture } from "./support/fixture.js";
 
 const test = fixture();
@@ -17,24 +18,26 @@ async function refuseOnTheWay(page, code, isRefused) {
   let number = 0;
   await page.routeWebSocket(/\/v1\/sync$/, (socket) => {
     const server = socket.connectToServer();
-    let refuses = false;
     socket.onMessage((message) => {
-      if (typeof message === "string" && message.includes('"type":"trace"')) {
-        number += 1;
-        refuses = isRefused(number);
-        if (refuses) {
-          const { document, batch } = JSON.parse(message);
-          socket.send(JSON.stringify({ type: "nack", document, batch, code, advice: "give_up", message: "" }));
-          return;
-        }
-      } else if (refuses) {
-        // The batch that the trace announced.
-        refuses = false;
+      const batch = batchOf(message);
+      if (!batch || !isRefused(++number)) {
+        server.send(message);
         return;
       }
-      server.send(message);
+      const { roomId, batchId } = batch;
+      const status = UpdateStatusCode.AppError;
+      socket.send(Buffer.from(encode({ type: MessageType.Ack, crdt: CrdtType.Loro, roomId, refId: batchId, status })));
+      const nack = { type: "nack", document: roomId, batch: batchId.slice(2), code, advice: "give_up", message: "" };
+      socket.send(JSON.stringify(nack));
     });
   });
+}
+
+/** The batch of a document's updates that a message is, if it is one. */
+function batchOf(/** @type {string | Buffer} */ message) {
+  if (typeof message === "string") return undefined;
+  const frame = decode(message);
+  return frame.type === MessageType.DocUpdate && frame.crdt === CrdtType.Loro ? frame : undefined;
 }
 
 describe("edits that the server refuses for good", () => {

@@ -320,6 +320,52 @@ describe("a remote caret", () => {
   });
 });
 
+describe("a traced edit", () => {
+  const key = ({ view }: Writer, name: "keydown" | "keyup") => {
+    const event = new KeyboardEvent(name, { bubbles: true, key: "x" });
+    Object.defineProperty(event, "timeStamp", { value: simulation.eventTime() });
+    view.contentDOM.dispatchEvent(event);
+  };
+  const waits = () => {
+    const texts = server.texts.map((text) => JSON.parse(text) as { type: string; waited_us?: number });
+    return texts.filter(({ type }) => type === "traced").map(({ waited_us }) => waited_us);
+  };
+
+  it("begins with the first key press of its batch, whatever was pressed before", () => {
+    server.traceRatio = 1;
+    const ada = writer("Ada");
+    key(ada, "keydown");
+    key(ada, "keyup");
+    pass(1000);
+    key(ada, "keydown");
+    pass(3);
+    type(ada, "x");
+    key(ada, "keyup");
+    pass(100);
+    server.tell({ type: "pulse", document: ID, beat: 1, beat_ms: 60, typists: 5 });
+    pass(50);
+    key(ada, "keydown");
+    type(ada, "y");
+    pass(20);
+    key(ada, "keydown");
+    type(ada, "z");
+    pass(10);
+    server.tell({ type: "pulse", document: ID, beat: 2, beat_ms: 60, typists: 5 });
+    pass(100);
+    // Both wait for the beat, which takes its time to come.
+    expect(waits()).toEqual([3000, 30_000 + server.latencyMs * 1000]);
+  });
+
+  it("may begin with no key press", () => {
+    server.traceRatio = 1;
+    const ada = writer("Ada");
+    key(ada, "keydown");
+    ada.view.dispatch({ changes: { from: 0, insert: "by a program" } });
+    pass(100);
+    expect(waits()).toEqual([undefined]);
+  });
+});
+
 describe("changes", () => {
   it("split into a step and a rest that make the whole", () => {
     const before = "0123456789";

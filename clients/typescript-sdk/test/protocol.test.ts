@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { hex } from "../src/document/hex.ts";
 import { drawPeer, peerOf, userOfToken } from "../src/document/peer.ts";
+import type { TraceReport } from "../src/document/traces.ts";
 import { cleanName, personOf } from "../src/presence/person.ts";
 import { decodeWelcome, encodeAnnouncement } from "../src/protocol/announcement.ts";
 import { FragmentAssembler } from "../src/protocol/fragments.ts";
@@ -16,13 +17,14 @@ import {
   updateFrames,
 } from "../src/protocol/frames.ts";
 import { FRAGMENT_BYTES_MAX, FRAME_BYTES_MAX } from "../src/protocol/limits.ts";
-import { parseServerMessage, traceMessage } from "../src/protocol/messages.ts";
+import { parseServerMessage, tracedMessage, traceMessage } from "../src/protocol/messages.ts";
 import { Simulation } from "./simulation.ts";
 
 interface Vectors {
   peers: { user: string; device: string; nonce: string; peer: string }[];
   server_texts: { json: string; means: Record<string, unknown> | null }[];
   client_texts: { trace: { document: string; batch: string; traceparent: string }; json: string }[];
+  client_reports: { document: string; batch: string; report: TraceReport; json: string }[];
   announcements: { announcement: Parameters<typeof encodeAnnouncement>[0]; json: string }[];
 }
 
@@ -43,6 +45,10 @@ describe("the golden vectors of the socket", () => {
 
   it.each(vectors.client_texts)("client text $json", ({ trace, json }) => {
     expect(traceMessage(trace.document, trace.batch, trace.traceparent)).toBe(json);
+  });
+
+  it.each(vectors.client_reports)("client report $json", ({ document, batch, report, json }) => {
+    expect(tracedMessage(document, batch, report)).toBe(json);
   });
 
   it.each(vectors.announcements)("announcement of $announcement.name", ({ announcement, json }) => {
@@ -154,7 +160,9 @@ describe("the welcome", () => {
       peer: { end: 3, owned: false },
       features: new Set(["pulse"]),
       updateBytesMax: 9,
+      traceRatio: 0,
     });
+    expect(read('{"collabedit":1,"trace_ratio":0.25}')?.traceRatio).toBe(0.25);
     expect(read('{"collabedit":1,"peer":null}')?.peer).toEqual({ end: 0, owned: true });
     for (const stock of ["", "{}", "null", "[1]", "\u0000"]) expect(read(stock)).toBeUndefined();
     expect(decodeWelcome(undefined)).toBeUndefined();

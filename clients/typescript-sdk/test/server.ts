@@ -86,6 +86,8 @@ export class Server {
   isStock = false;
   permission: "read" | "write" = "write";
   isOwned = true;
+  /** The part of what clients send that the server asks to have traced; `undefined` where it does not. */
+  traceRatio: number | undefined;
   /** Decides on each batch: `undefined` takes it, "ignore" never answers. */
   judge: (batch: ReceivedBatch) => Nack | "ignore" | undefined = () => undefined;
 
@@ -180,6 +182,7 @@ export class Server {
       peer: { end, owned: this.isOwned },
       features: ["pulse", "stamps"],
       limits: {},
+      trace_ratio: this.traceRatio,
     };
     const extra = this.isStock ? new Uint8Array() : new TextEncoder().encode(JSON.stringify(welcome));
     this.#send(socket, {

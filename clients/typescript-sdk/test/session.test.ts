@@ -75,15 +75,6 @@ describe("a document that is open twice", () => {
     expect(server.batches).toHaveLength(1);
     expect(counts).toEqual([3]);
   });
-
-  it("sends a trace context right before each batch", () => {
-    const ada = opened();
-    type(ada, "x");
-    simulation.advance(100);
-    const [trace] = server.texts.map((text) => JSON.parse(text) as Record<string, string>);
-    expect(trace).toMatchObject({ type: "trace", document: ID, batch: server.batches[0]?.id });
-    expect(trace?.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
-  });
 });
 
 describe("a lost connection", () => {

@@ -1,6 +1,9 @@
 /** Time, chance and a network that the test decides on. */
 import type { Environment, Timer } from "../src/client/environment.ts";
 
+/** When a simulation begins, in milliseconds since 1970. */
+const START = 1_770_000_000_000;
+
 interface Scheduled {
   readonly at: number;
   readonly order: number;
@@ -9,7 +12,7 @@ interface Scheduled {
 
 /** Nothing happens before `advance` or `settle`, and then in the order of time. The same seed gives the same run. */
 export class Simulation implements Environment {
-  #now = 1_770_000_000_000;
+  #now = START;
   #order = 0;
   #state: number;
   readonly #timers = new Map<number, Scheduled>();
@@ -24,6 +27,10 @@ export class Simulation implements Environment {
 
   now(): number {
     return this.#now;
+  }
+
+  eventTime(): number {
+    return this.#now - START;
   }
 
   setTimer(run: () => void, delayMs: number): Timer {

@@ -3,8 +3,11 @@ import { after, afterEach, before } from "node:test";
 import { launch, Person } from "./person.js";
 import { Server } from "./server.js";
 
-/** Sets both up around the tests of a file. */
-export function fixture() {
+/**
+ * Sets both up around the tests of a file.
+ * @param {() => Promise<readonly string[]>} [settings] What the server is told besides.
+ */
+export function fixture(settings = async () => []) {
   /** @type {Person[]} */
   let present = [];
   const state = {
@@ -26,7 +29,7 @@ export function fixture() {
     },
   };
   before(async () => {
-    state.server = await Server.start();
+    state.server = await Server.start(await settings());
     state.browser = await launch();
   });
   afterEach(async () => {

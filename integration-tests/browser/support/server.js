@@ -32,12 +32,16 @@ export class Server {
   /** @type {import("node:child_process").ChildProcess | undefined} */
   #process;
 
+  /** @type {readonly string[]} */
+  #settings = [];
+
   /** Where it is, without a slash at the end. */
   url = "";
 
-  /** Starts one with an empty directory. */
-  static async start() {
+  /** Starts one with an empty directory, and with these settings, as in `node=2`. */
+  static async start(/** @type {readonly string[]} */ settings = []) {
     const server = new Server();
+    server.#settings = settings;
     if (process.env.COLLABEDIT_URL) {
       server.url = process.env.COLLABEDIT_URL.replace(/\/$/, "");
       return server;
@@ -77,7 +81,9 @@ export class Server {
   }
 
   async #spawn(/** @type {string} */ listen) {
-    const child = spawn(BINARY, ["dev", "--listen", listen, "--data", this.#directory, "--web-dir", EDITOR], {
+    const settings = this.#settings.map((setting) => `--set=${setting}`);
+    const node = ["dev", "--listen", listen, "--data", this.#directory, "--web-dir", EDITOR, ...settings];
+    const child = spawn(BINARY, node, {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...ownEnvironment, RUST_BACKTRACE: "1" },
     });

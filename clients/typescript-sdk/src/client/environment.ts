@@ -5,6 +5,8 @@ export type Timer = unknown;
 export interface Environment {
   /** Milliseconds since 1970. */
   now(): number;
+  /** Milliseconds on the clock that stamps events, which only goes forward. */
+  eventTime(): number;
   setTimer(run: () => void, delayMs: number): Timer;
   clearTimer(timer: Timer): void;
   /** Runs `run` before the next event, after the current one. */
@@ -25,6 +27,7 @@ export function systemEnvironment(): Environment {
   const target: EventTarget | undefined = typeof addEventListener === "function" ? globalThis : undefined;
   return {
     now: () => Date.now(),
+    eventTime: () => performance.now(),
     setTimer: (run, delayMs) => setTimeout(run, delayMs),
     clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
     defer: (run) => queueMicrotask(run),

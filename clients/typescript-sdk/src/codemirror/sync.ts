@@ -37,6 +37,8 @@ export class DocumentSync implements PluginValue, PendingEdits {
   #pending: ChangeSet | undefined;
   #pendingCount = 0;
   #writing = false;
+  /** The time of the event that the next edit of the person's begins with. */
+  #pressedAt: number | undefined;
 
   constructor(view: EditorView) {
     this.#view = view;
@@ -56,13 +58,26 @@ export class DocumentSync implements PluginValue, PendingEdits {
     return this.#pendingCount;
   }
 
+  /** A key goes down, or something else happens that may lead to an edit. */
+  pressed(event: Event): void {
+    if (event.type === "keydown" || this.#pressedAt === undefined) this.#pressedAt = event.timeStamp;
+  }
+
+  /** What went down is up again: whatever comes next did not begin with it. */
+  released(): void {
+    this.#pressedAt = undefined;
+  }
+
   update(update: ViewUpdate): void {
+    let pressedAt: number | undefined;
     for (const transaction of update.transactions) {
       if (!transaction.docChanged || transaction.annotation(fromDocument)) continue;
+      if (transaction.annotation(Transaction.userEvent) !== undefined) pressedAt = this.#pressedAt;
       this.#pending = this.#pending ? this.#pending.compose(transaction.changes) : transaction.changes;
       this.#pendingCount += 1;
     }
-    if (this.#pending) this.#session.editsWaiting();
+    if (pressedAt !== undefined) this.#pressedAt = undefined;
+    if (this.#pending) this.#session.editsWaiting(pressedAt);
   }
 
   write(insertedBytesMax: number): void {
@@ -132,7 +147,25 @@ export class DocumentSync implements PluginValue, PendingEdits {
   }
 }
 
-export const documentSync = ViewPlugin.fromClass(DocumentSync);
+export const documentSync = ViewPlugin.fromClass(DocumentSync, {
+  eventObservers: {
+    keydown(event) {
+      this.pressed(event);
+    },
+    beforeinput(event) {
+      this.pressed(event);
+    },
+    paste(event) {
+      this.pressed(event);
+    },
+    drop(event) {
+      this.pressed(event);
+    },
+    keyup() {
+      this.released();
+    },
+  },
+});
 
 /** Line ends that are not LF are a position too long in the document: none gets in, whoever dispatches them. */
 const onlyLineFeeds = EditorState.transactionFilter.of((transaction) => {

@@ -16,11 +16,12 @@ import {
   refusalOfStatus,
   updateFrames,
 } from "../protocol/frames.ts";
-import { traceMessage } from "../protocol/messages.ts";
+import { tracedMessage, traceMessage } from "../protocol/messages.ts";
 import { hex } from "./hex.ts";
 import type { Batch } from "./outbox.ts";
 import { REFUSALS_OF_PERSON } from "./recovery.ts";
 import type { Replica } from "./replica.ts";
+import { Traces } from "./traces.ts";
 
 /** What a room needs of its connection. */
 export interface RoomLink {
@@ -59,6 +60,7 @@ export class Room {
   readonly #handler: RoomHandler;
   readonly #fragments: FragmentAssembler;
   readonly #backoff: Backoff;
+  readonly #traces: Traces;
   #connected = false;
   #joined = false;
   #status: ConnectionStatus = "offline";
@@ -71,6 +73,7 @@ export class Room {
     this.#handler = handler;
     this.#fragments = new FragmentAssembler(link.environment, () => this.rejoin());
     this.#backoff = new Backoff(() => link.environment.random());
+    this.#traces = new Traces(link.environment);
   }
 
   get status(): ConnectionStatus {
@@ -122,12 +125,14 @@ export class Room {
     } else if (message.crdt === CrdtType.Loro) this.#documentReceived(message);
   }
 
+  /** Edits are about to be written that began with a key press at this time of events. */
+  writing(pressedAt: number | undefined): void {
+    this.#traces.written(pressedAt);
+  }
+
   sendBatch(batch: Batch): void {
-    if (this.#isOurs) {
-      const { environment } = this.#link;
-      const traceparent = `00-${hex(environment.randomBytes(16))}-${hex(environment.randomBytes(8))}-01`;
-      this.#link.sendText(traceMessage(this.#document, batch.id, traceparent));
-    }
+    const traceparent = this.#traces.sending(batch.id);
+    if (traceparent) this.#link.sendText(traceMessage(this.#document, batch.id, traceparent));
     const updates = batch.updates.map((update) => update.bytes);
     this.#sendUpdates(CrdtType.Loro, batch.id, updates);
   }
@@ -168,6 +173,7 @@ export class Room {
   #end(): void {
     this.#joined = false;
     this.#fragments.clear();
+    this.#traces.forget();
     this.#handler.left();
   }
 
@@ -191,6 +197,7 @@ export class Room {
       case MessageType.JoinResponseOk: {
         const welcome = decodeWelcome(message.extra);
         this.#isOurs = welcome !== undefined;
+        this.#traces.joined(welcome?.traceRatio ?? 0);
         this.#joined = true;
         this.#handler.joined(decodeVersion(message.version), message.permission === "read", welcome);
         if (this.#joined) this.#setStatus("connected");
@@ -212,6 +219,8 @@ export class Room {
       }
       case MessageType.Ack: {
         const batch = message.refId.slice(2);
+        const report = this.#traces.answered(batch);
+        if (report) this.#link.sendText(tracedMessage(this.#document, batch, report));
         const refusal = refusalOfStatus(message.status);
         if (!refusal) this.#handler.acknowledged(batch);
         // A server of ours says more right after it, in a `nack`.

@@ -78,6 +78,8 @@ export class DocumentSession extends Emitter<SessionEvents> {
   /** A fresh replica that takes the place of the present one when it has everything. */
   #loading: Replica | undefined;
   #edits: PendingEdits | undefined;
+  /** When the oldest of the edits began that wait. */
+  #pressedAt: number | undefined;
   #largeStepInFlight = false;
   /** What the server had at the join and is not known to be here yet. */
   #target: VersionVector | undefined;
@@ -175,8 +177,9 @@ export class DocumentSession extends Emitter<SessionEvents> {
     };
   }
 
-  /** The attached editor has edits that wait. */
-  editsWaiting(): void {
+  /** The attached editor has edits that wait. They began with an event that is stamped `pressedAt`, if with one. */
+  editsWaiting(pressedAt?: number): void {
+    this.#pressedAt ??= pressedAt;
     this.#countUnsynced();
     this.#pulse.waiting();
   }
@@ -288,6 +291,8 @@ export class DocumentSession extends Emitter<SessionEvents> {
   }
 
   #writeStep(edits: PendingEdits): void {
+    this.#room.writing(this.#pressedAt);
+    this.#pressedAt = undefined;
     edits.write(INSERTED_TEXT_PER_STEP_BYTES_MAX);
     this.doc.commit();
     this.#countUnsynced();

@@ -21,6 +21,8 @@ export interface Welcome {
   readonly peer: { readonly end: number; readonly owned: boolean };
   readonly features: ReadonlySet<string>;
   readonly updateBytesMax: number | undefined;
+  /** The part of what is sent that the server would have traced, from 0 to 1. */
+  readonly traceRatio: number;
 }
 
 export function encodeAnnouncement(announcement: Announcement): Uint8Array {
@@ -50,6 +52,7 @@ export function decodeWelcome(extra: Uint8Array | undefined): Welcome | undefine
     peer: { end: number(peer.end) ?? 0, owned: peer.owned !== false },
     features: new Set(features.filter((feature) => typeof feature === "string")),
     updateBytesMax: number(limits.update_bytes_max),
+    traceRatio: number(json.trace_ratio) ?? 0,
   };
 }
 

@@ -1,4 +1,5 @@
 /** The text messages beside the stock frames: `docs/protocol.md`, section 3. */
+import type { TraceReport } from "../document/traces.ts";
 import { isRecord } from "./announcement.ts";
 
 /** What a client should do about a refusal. */
@@ -101,6 +102,18 @@ export function parseServerMessage(frame: string): ServerMessage | undefined {
 /** Says which trace the batch that follows belongs to. */
 export function traceMessage(document: string, batch: string, traceparent: string): string {
   return JSON.stringify({ type: "trace", document, batch, traceparent });
+}
+
+/** Says how long a traced batch has taken, once it is answered. */
+export function tracedMessage(document: string, batch: string, report: TraceReport): string {
+  const { waitedMs, answeredMs } = report;
+  const waited_us = waitedMs === undefined ? undefined : microseconds(waitedMs);
+  return JSON.stringify({ type: "traced", document, batch, waited_us, answered_us: microseconds(answeredMs) });
+}
+
+/** A duration as the wire has it, a whole number of 32 bits. */
+function microseconds(ms: number): number {
+  return Math.min(Math.max(0, Math.round(ms * 1000)), 2 ** 32 - 1);
 }
 
 function milliseconds(value: unknown): number {
