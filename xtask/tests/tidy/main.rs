@@ -7,5 +7,6 @@ mod dependency_direction;
 mod documents;
 mod licences;
 mod manifests;
+mod metrics;
 mod source_files;
 mod workspace;
