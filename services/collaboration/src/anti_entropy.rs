@@ -192,7 +192,7 @@ impl AntiEntropy {
         let submission = Submission {
             batch,
             updates: vec![update],
-            traceparent: None,
+            trace: None,
             received: Instant::now(),
         };
         timeout(ANTI_ENTROPY_ANSWER_TIME_MAX, async {

@@ -25,7 +25,7 @@ pub(crate) async fn run(
         let sent = tokio::select! {
             biased;
             command = commands.recv() => match command {
-                Some(Command::Offer(batch, _)) => {
+                Some(Command::Offer(batch, ..)) => {
                     seat.speaker.client_speaks(batch.dialect);
                     for entries in batch.updates {
                         presence.update(&document, &seat.session, entries).await;
