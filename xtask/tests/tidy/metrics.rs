@@ -17,6 +17,7 @@ const LABELS: &[&str] = &[
     "outcome",
     "place",
     "reason",
+    "region",
     "version",
 ];
 /// Where metrics are listed.
