@@ -298,3 +298,49 @@ fn what_names_nothing_says_so() {
     let update = document.export_since(&version).unwrap();
     assert!(!inspect(&update, NOW_MS).unwrap().names_targets);
 }
+
+/// Two people who create a node at the same time, in trees whose positions end in random bytes.
+fn jittered_neighbours() -> Vec<Vec<u8>> {
+    [1, 2]
+        .map(|peer| {
+            let doc = LoroDoc::new();
+            doc.set_peer_id(peer).unwrap();
+            let tree = doc.get_tree("tree");
+            tree.enable_fractional_index(1);
+            // Of several such nodes one at least ends in something else than the end of a position.
+            for _ in 0..4 {
+                tree.create_at(ROOT, 0).unwrap();
+            }
+            doc.commit();
+            doc.export(loro::ExportMode::all_updates()).unwrap()
+        })
+        .into()
+}
+
+#[test]
+fn positions_without_an_end_are_refused() {
+    for update in jittered_neighbours() {
+        let refused = inspect(&update, NOW_MS).unwrap_err();
+        assert!(refused.to_string().contains("has no end"), "{refused}");
+    }
+}
+
+#[test]
+fn what_the_engine_makes_of_trees_by_itself_passes() {
+    let doc = LoroDoc::new();
+    doc.set_peer_id(1).unwrap();
+    let tree = doc.get_tree("tree");
+    for round in 0..300 {
+        let middle = tree.children_num(ROOT).unwrap_or(0) / 2;
+        let node = tree.create_at(ROOT, middle).unwrap();
+        match round % 3 {
+            0 => tree.mov_to(node, ROOT, 0).unwrap(),
+            1 => tree.mov_after(node, tree.roots()[0]).unwrap(),
+            _ if round % 30 == 2 => tree.delete(node).unwrap(),
+            _ => {}
+        }
+    }
+    doc.commit();
+    let update = doc.export(loro::ExportMode::all_updates()).unwrap();
+    inspect(&update, NOW_MS).unwrap();
+}

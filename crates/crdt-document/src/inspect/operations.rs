@@ -42,6 +42,11 @@ const DELETED_ROOT: OpId = OpId {
     peer: PeerId(u64::MAX),
     counter: COUNTER_MAX,
 };
+/// What the engine ends every position of a tree node with, unless a client has told it to add random bytes
+/// (`jitter`, off by default). It relies on it: of two such positions none may be between, and of one that
+/// is all zeros none before it (`loro_fractional_index` 1.13.0).
+const POSITION_END: u8 = 128;
+
 /// An operation that another one names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reference {
@@ -144,7 +149,8 @@ impl Findings {
         decoder.end(header.author())
     }
 
-    /// Sort keys of tree nodes, each as what it shares with the one before and what it adds.
+    /// Sort keys of tree nodes (fractional indexes), each as what it shares with the one before and what it
+    /// adds.
     fn read_positions(&mut self, mut reader: Reader<'_>) -> Result<usize, InspectError> {
         if reader.is_empty() {
             return Ok(0);
@@ -157,20 +163,26 @@ impl Findings {
             return Err(Malformed("bytes follow the positions' end").into());
         }
         let count = rests.length()?;
-        let mut previous_len = 0;
+        let mut position = Vec::new();
         for _ in 0..count {
             let shared = shared.required()?;
-            if shared > previous_len {
+            if shared > position.len() {
                 return Err(Malformed("a position shares more than there is").into());
             }
-            previous_len = shared + rests.sized()?.len();
-            self.position_bytes += previous_len;
+            position.truncate(shared);
+            position.extend_from_slice(rests.sized()?);
+            self.position_bytes += position.len();
             let position_bytes_max = TREE_POSITION_BYTES_PER_UPDATE_MAX as u64;
             within(
                 "bytes of tree positions",
                 self.position_bytes as u64,
                 position_bytes_max,
             )?;
+            // Between others, before and after them the engine makes a position from theirs, and panics
+            // in whoever writes there next if one has no end.
+            if position.last() != Some(&POSITION_END) {
+                return Err(Malformed("a position of a tree node has no end").into());
+            }
         }
         shared.end()?;
         if rests.is_empty() {
