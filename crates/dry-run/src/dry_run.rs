@@ -93,6 +93,9 @@ pub enum Harm {
     Panic,
     /// It takes more time than an update may.
     Slow,
+    /// It takes more time than an update may of somebody with whom one is not patient, and would be
+    /// harmless otherwise. What it was written on top of may be long ago, and the document busy.
+    Dear,
     /// It takes more memory than there is.
     Memory,
     /// The engine refuses it.
@@ -108,6 +111,9 @@ impl fmt::Display for Harm {
         match self {
             Self::Panic => f.write_str("importing it stops the engine"),
             Self::Slow => f.write_str("importing it takes too long"),
+            Self::Dear => {
+                f.write_str("importing it takes long at the moment, as much was written beside it")
+            }
             Self::Memory => f.write_str("importing it takes too much memory"),
             Self::Refused(reason) => write!(f, "the engine refuses it: {reason}"),
             Self::Dangling => f.write_str("it builds on operations that the document lacks"),

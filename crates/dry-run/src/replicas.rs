@@ -243,12 +243,14 @@ impl Replicas {
                 document.check_targets(update).map_err(harm_of)?;
             }
             let updates = u32::try_from(step.len()).unwrap_or(u32::MAX);
-            let patience = if job.patient { DRY_RUN_PATIENCE } else { 1 };
-            let times = updates.saturating_mul(patience);
-            let cpu_max = self.limits.cpu_per_update_max.saturating_mul(times);
+            let cpu_max = self.limits.cpu_per_update_max.saturating_mul(updates);
             let time = (self.meter.cpu_time)().saturating_sub(started);
-            if time.saturating_sub(find_time) > cpu_max {
+            let time = time.saturating_sub(find_time);
+            if time > cpu_max.saturating_mul(DRY_RUN_PATIENCE) {
                 return Err(Harm::Slow);
+            }
+            if time > cpu_max && !job.patient {
+                return Err(Harm::Dear);
             }
             next = step.end;
         }

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use document_types::VersionVector;
-use dry_run::{DryRun, DryRunError, Harm, PoolSettings, Verdict, WorkerCommand, WorkerPool};
+use document_types::limits::DRY_RUN_PATIENCE;
+use dry_run::{
+    DryRun, DryRunError, DryRunRequest, Harm, PoolSettings, Verdict, WorkerCommand, WorkerPool,
+};
 use support::{Author, id, mutants, verdicts};
 
 fn command() -> WorkerCommand {
@@ -187,11 +190,11 @@ fn takes_much_memory(author: &Author) -> Bytes {
 
 #[tokio::test]
 async fn an_update_that_takes_too_much_processor_time_is_slow() {
-    // One insertion of 200 KB: what the gate would have cut.
+    // One insertion of 700 KB: what the gate would have cut.
     let pool = pool(settings()).await;
     let (author, base, version) = Author::in_company();
     let other = Author::new(3).types("other");
-    let request = author.request(version, Some(base), vec![author.pastes(200_000), other]);
+    let request = author.request(version, Some(base), vec![author.pastes(700_000), other]);
     let found = verdicts(&pool, request).await;
     assert_eq!(found, [Verdict::Harmful(Harm::Slow), Verdict::Harmless]);
 }
@@ -295,4 +298,29 @@ async fn a_request_that_is_dropped_half_way_takes_its_worker_along_and_no_answer
     request.document = id("doc_2");
     let found = verdicts(&pool, request).await;
     assert!(matches!(found[..], [Verdict::Harmful(Harm::Refused(_))]));
+}
+
+#[tokio::test]
+async fn what_takes_long_is_dear_of_some_and_harmless_of_others() {
+    let (author, base, version) = Author::in_company();
+    let paste = author.pastes(100_000);
+    let ask = |patient| DryRunRequest {
+        patient,
+        ..author.request(version.clone(), Some(base.clone()), vec![paste.clone()])
+    };
+    let generous = PoolSettings {
+        cpu_per_update_max: Duration::from_secs(60),
+        ..settings()
+    };
+    let found = pool(generous).await.try_updates(ask(false)).await.unwrap();
+    assert_eq!(found.verdicts, [Verdict::Harmless]);
+    // Between the two limits, as far from both as can be.
+    let tight = PoolSettings {
+        cpu_per_update_max: found.processor_time * 2 / DRY_RUN_PATIENCE,
+        ..settings()
+    };
+    let pool = pool(tight).await;
+    let found = verdicts(&pool, ask(false)).await;
+    assert_eq!(found, [Verdict::Harmful(Harm::Dear)]);
+    assert_eq!(verdicts(&pool, ask(true)).await, [Verdict::Harmless]);
 }

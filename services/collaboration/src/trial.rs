@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use document_types::{DocumentId, ErrorCode, VersionVector};
-use dry_run::{DryRunError, DryRunRequest, Verdict};
+use dry_run::{DryRunError, DryRunRequest, Harm, Verdict};
 
 use crate::gate::{Offer, Refusal, chain};
 use crate::node::NodeParts;
@@ -17,7 +17,7 @@ pub(crate) struct Trial {
     pub(crate) version: VersionVector,
     /// Whether more is to be tried than what every client does at once.
     pub(crate) thorough: bool,
-    /// Whether the writers had just read the document, so that their updates may take longer.
+    /// Whether the updates may take longer, since the writers had just read the document or have a standing.
     pub(crate) patient: bool,
     /// Whether anything in the document was ever styled.
     pub(crate) styled: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Tried {
     /// To be stamped and appended.
     pub(crate) harmless: Vec<Offer>,
     /// Refused, each with what it did.
-    pub(crate) harmful: Vec<(Offer, String)>,
+    pub(crate) harmful: Vec<(Offer, Harm)>,
     /// What the workers spent on it.
     pub(crate) processor_time: Duration,
     /// Nothing was tried: the dry run lacks the document. The offers are in `harmless`.
@@ -94,7 +94,7 @@ impl Trial {
                 for (offer, verdict) in self.offers.into_iter().zip(outcome.verdicts) {
                     match verdict {
                         Verdict::Harmless => tried.harmless.push(offer),
-                        Verdict::Harmful(harm) => tried.harmful.push((offer, harm.to_string())),
+                        Verdict::Harmful(harm) => tried.harmful.push((offer, harm)),
                     }
                 }
                 tried

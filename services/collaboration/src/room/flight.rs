@@ -14,6 +14,7 @@ use document_types::limits::{
 };
 use document_types::record::{Body, Document, OpRecord};
 use document_types::{ErrorCode, HlcTimestamp};
+use dry_run::Harm;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -234,7 +235,7 @@ impl Room {
             version: self.admission.version().clone(),
             styled: self.styled,
             thorough: self.turns.is_alone(),
-            patient: self.lags_of(&offers).iter().all(|lag| is_fresh(*lag)),
+            patient: self.is_patient_with(&offers),
             applied: self.untried().unwrap_or_default(),
             base: with_base.then(|| self.recent_bytes()),
             forget: std::mem::take(&mut self.contaminated),
@@ -243,6 +244,14 @@ impl Room {
         };
         self.tried_to = self.recent.end();
         self.flight = Flight::Trying(trial.run(self.parts.clone()).boxed());
+    }
+
+    /// Whether the writers had all read what landed lately, or have all been cheap so far, so that it is
+    /// not theirs what their updates cost.
+    fn is_patient_with(&self, offers: &[Offer]) -> bool {
+        let lags = self.lags_of(offers);
+        let mut writers = offers.iter().zip(lags);
+        writers.all(|(offer, lag)| is_fresh(lag) || self.turns.is_trusted(&offer.session))
     }
 
     fn lags_of(&self, offers: &[Offer]) -> Vec<u64> {
@@ -361,9 +370,16 @@ impl Room {
             self.turns
                 .tried(present, updates, tried.processor_time, now);
         }
-        for (offer, reason) in tried.harmful {
+        for (offer, harm) in tried.harmful {
+            if harm == Harm::Dear {
+                // It may be somebody's work who was offline, and is welcome when there is time for it.
+                let refusal = Refusal::new(ErrorCode::Overloaded, harm.to_string());
+                self.refuse(offer.batch, &refusal);
+                continue;
+            }
             metrics::counter!(crate::metrics::HARMFUL_UPDATES).increment(1);
-            self.refuse(offer.batch, &Refusal::new(ErrorCode::InvalidUpdate, reason));
+            let refusal = Refusal::new(ErrorCode::InvalidUpdate, harm.to_string());
+            self.refuse(offer.batch, &refusal);
             self.expel(&offer, now);
         }
         if let Some(refusal) = tried.unavailable {

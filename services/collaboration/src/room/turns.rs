@@ -195,7 +195,8 @@ impl Turns {
             })
     }
 
-    fn is_trusted(&self, session: &SessionId) -> bool {
+    /// Whether most of its updates so far were harmless and cheap.
+    pub(super) fn is_trusted(&self, session: &SessionId) -> bool {
         let account = self.accounts.get(session);
         account.is_some_and(|account| account.standing >= STANDING_TOGETHER_MIN)
     }
