@@ -18,14 +18,13 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::{BlobError, BlobId, BlobStore};
 
-/// Makes a test of each rule. The first argument is the attribute of the tests, as in
-/// `#[tokio::test]`; the second is a path to an `async fn() -> (Subject, T)` that makes an empty store
+/// Makes a test of each rule. First come the attributes of the tests, as in `#[tokio::test]`; what follows is a path to an `async fn() -> (Subject, T)` that makes an empty store
 /// and something to keep until the test is over, for instance a temporary directory.
 #[macro_export]
 macro_rules! conformance_tests {
-    (#[$attribute:meta] $make:path) => {
+    ($(#[$attribute:meta])+ $make:path) => {
         $crate::conformance_tests! {
-            #[$attribute] $make,
+            @each [$(#[$attribute])+] $make,
             what_was_put_is_got_whatever_its_length,
             a_blob_is_named_by_its_content,
             what_nobody_put_is_not_found,
@@ -40,14 +39,17 @@ macro_rules! conformance_tests {
             a_put_that_was_given_up_leaves_the_whole_blob_or_nothing,
         }
     };
-    (#[$attribute:meta] $make:path, $($name:ident,)*) => {
+    (@each $attributes:tt $make:path, $($name:ident,)*) => {
         $(
-            #[$attribute]
-            async fn $name() {
-                let (subject, _kept) = $make().await;
-                $crate::conformance::$name(subject).await;
-            }
+            $crate::conformance_tests! { @one $attributes $make, $name }
         )*
+    };
+    (@one [$(#[$attribute:meta])+] $make:path, $name:ident) => {
+        $(#[$attribute])+
+        async fn $name() {
+            let (subject, _kept) = $make().await;
+            $crate::conformance::$name(subject).await;
+        }
     };
 }
 

@@ -41,6 +41,7 @@ async fn retried<T>(mut ask: impl AsyncFnMut() -> Result<T, BlobError>) -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_killed_server_has_no_half_blobs_and_is_used_again_when_it_is_back() {
     let gate = Gate::open(&endpoint()).await;
     let settings = settings(&gate.endpoint(), &bucket(), &new_prefix());

@@ -3,6 +3,7 @@
 //! A limit that follows from a published limit of something below us is checked against it by the
 //! compiler, at the end of this file.
 
+mod attachments;
 mod counters;
 mod kafka;
 mod regions;
@@ -12,6 +13,7 @@ mod traces;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+pub use attachments::*;
 pub use counters::*;
 pub use kafka::*;
 pub use regions::*;

@@ -15,6 +15,7 @@
 //! batches wait, and a client that reads slowly holds up nobody.
 
 mod admission;
+mod attachments;
 mod authenticator;
 mod document_task;
 mod document_text;

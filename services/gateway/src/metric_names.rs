@@ -21,6 +21,11 @@ pub(crate) const SLOWED_READS: &str = "collabedit_gateway_slowed_reads_total";
 /// Clients that could not use what they were sent.
 pub(crate) const COMPLAINTS: &str = "collabedit_gateway_complaints_total";
 
+/// Attachments that were offered, by `outcome`: `stored`, or the error code they were refused with.
+pub(crate) const ATTACHMENTS: &str = "collabedit_gateway_attachments_total";
+/// Bytes of attachments by `direction`.
+pub(crate) const ATTACHMENT_BYTES: &str = "collabedit_gateway_attachment_bytes_total";
+
 /// From the receipt of a batch to the bytes of its acknowledgement on the socket.
 pub(crate) const ACK_MS: &str = "collabedit_gateway_ack_ms";
 /// From the receipt of an update to its bytes on another socket, for the oldest update of each frame.
@@ -51,6 +56,16 @@ pub fn describe_metrics() {
         SLOWED_READS,
         Unit::Count,
         "Messages after which a socket was read slower"
+    );
+    describe_counter!(
+        ATTACHMENTS,
+        Unit::Count,
+        "Attachments that were offered, stored or refused with a code"
+    );
+    describe_counter!(
+        ATTACHMENT_BYTES,
+        Unit::Bytes,
+        "Attachments that were stored and given out"
     );
     describe_histogram!(
         ACK_MS,

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::state::{Gateway, GatewayState};
-use crate::{document_text, upgrade};
+use crate::{attachments, document_text, upgrade};
 
 /// The gateway's routes:
 ///
@@ -12,11 +12,18 @@ use crate::{document_text, upgrade};
 /// |---|---|
 /// | `GET /v1/sync` | a WebSocket, see [`sync_protocol`] |
 /// | `GET /v1/documents/{id}/text` | a document's text as it stands |
+/// | `POST /v1/documents/{id}/attachments?name=…` | stores an image or a file |
+/// | `GET /v1/documents/{id}/attachments/{attachment}/{name}` | gives it |
 /// | `GET /new` | to a new document in the editor |
 pub fn router(state: GatewayState) -> Router {
     Router::new()
         .route("/v1/sync", get(upgrade::upgrade))
         .route("/v1/documents/{id}/text", get(document_text::text))
+        .route("/v1/documents/{id}/attachments", post(attachments::upload))
+        .route(
+            "/v1/documents/{id}/attachments/{attachment}/{name}",
+            get(attachments::download),
+        )
         .route("/new", get(document_text::new_document))
         .with_state(Arc::new(Gateway::new(state)))
 }

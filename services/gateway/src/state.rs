@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use blob_store::BlobStore;
 use clock::{Clock, IdSource};
 use document_types::limits::{CONNECTIONS_COUNT_MAX, CONNECTIONS_PER_SECOND_MAX};
 use document_types::{DocumentId, ErrorCode, Permission, Principal};
@@ -9,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use traces::Traces;
 
 use crate::admission::Admission;
+use crate::attachments::Attachments;
 use crate::{Authenticator, OriginPolicy};
 
 /// Everything that a gateway works with.
@@ -20,6 +22,8 @@ pub struct GatewayState {
     pub presence: Arc<dyn Presence>,
     /// Where documents are read without a session.
     pub history: Arc<dyn History>,
+    /// Where attachments are kept, if anywhere.
+    pub blobs: Option<BlobStore>,
     /// Who clients are.
     pub authenticator: Arc<dyn Authenticator>,
     /// Who may read documents and see their presence; the gate asks for itself who may write.
@@ -63,12 +67,18 @@ impl Default for GatewayLimits {
 pub(crate) struct Gateway {
     pub(crate) state: GatewayState,
     pub(crate) admission: Admission,
+    pub(crate) attachments: Attachments,
 }
 
 impl Gateway {
     pub(crate) fn new(state: GatewayState) -> Self {
         let admission = Admission::new(state.limits);
-        Self { state, admission }
+        let attachments = Attachments::new(state.blobs.clone());
+        Self {
+            state,
+            admission,
+            attachments,
+        }
     }
 
     /// What `principal` may do with `document`, at least read it.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use blob_store::{BlobSettings, BlobStore, OpenError};
 use clock::{Clock, IdSource, Random, SystemClock};
 use disk::{Disk, RealDisk};
 use dry_run::{DryRun, PoolSettings, WorkerCommand, WorkerError, WorkerPool};
@@ -7,8 +8,8 @@ use dry_run::{DryRun, PoolSettings, WorkerCommand, WorkerError, WorkerPool};
 use document_store::OrderedKv;
 
 use crate::Settings;
-use crate::data_directory::{self, DataDirectoryError, LOG_FOLDER};
-use crate::plan::{Plan, PlanError, Role};
+use crate::data_directory::{self, BLOBS_FOLDER, DataDirectoryError, LOG_FOLDER};
+use crate::plan::{BlobPlace, Plan, PlanError, Role};
 
 /// What a node works with, as objects; the counterpart of [`Settings`], which are data. Tests put
 /// others in their place: a disk that loses what was not synced, a clock that jumps, a seed.
@@ -18,6 +19,8 @@ pub struct Components {
     pub disks: Option<Disks>,
     /// The store that nodes share, where the settings name one.
     pub shared_store: Option<Arc<dyn OrderedKv>>,
+    /// Where attachments are kept, on a node with a gateway that has a place for them.
+    pub blobs: Option<BlobStore>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// Where ids and pauses are drawn from.
@@ -59,6 +62,9 @@ pub enum ComponentsError {
     /// A role needs a part that was not put together for it.
     #[error("the node was put together without {0}, which one of its roles needs")]
     Without(&'static str),
+    /// The place for blobs can't be used.
+    #[error("there is no place for attachments")]
+    Blobs(#[from] OpenError),
     /// The worker processes can't be started.
     #[error("the dry run has no workers")]
     DryRun(#[from] WorkerError),
@@ -79,6 +85,7 @@ impl Components {
         let mut components = Self {
             disks: None,
             shared_store,
+            blobs: None,
             clock: Arc::new(SystemClock),
             random: Random::from_entropy(),
             dry_run: None,
@@ -88,6 +95,9 @@ impl Components {
             if embedded_log || components.shared_store.is_none() {
                 components.disks = Some(disks(settings)?);
             }
+        }
+        if plan.has(Role::Gateway) {
+            components.blobs = blobs(settings, &plan).await?;
         }
         if plan.has(Role::Collaboration) {
             components.dry_run = Some(Arc::new(workers(settings).await?));
@@ -116,6 +126,25 @@ impl Components {
     /// A new source of ids.
     pub fn ids(&self) -> IdSource {
         IdSource::new(self.clock.clone(), self.random.fork())
+    }
+}
+
+/// The place for blobs. One that is elsewhere is not asked yet whether it is there: editing goes on
+/// without it.
+async fn blobs(settings: &Settings, plan: &Plan) -> Result<Option<BlobStore>, ComponentsError> {
+    let embedded = BlobSettings::Directory {
+        path: settings.data.join(BLOBS_FOLDER),
+    };
+    let place = match &plan.blobs {
+        BlobPlace::Embedded => &embedded,
+        BlobPlace::At(place) => place,
+        BlobPlace::Nowhere => return Ok(None),
+    };
+    match BlobStore::at(place).await {
+        Err(OpenError::InUse { .. }) if plan.blobs == BlobPlace::Embedded => {
+            Err(DataDirectoryError::Locked.into())
+        }
+        opened => Ok(Some(opened?)),
     }
 }
 

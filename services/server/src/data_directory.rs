@@ -5,6 +5,7 @@
 //! DIR/.lock        held while a process uses the directory
 //! DIR/log/         the operation log: the record of what was acknowledged
 //! DIR/store.redb   the documents' state, which the log could build again
+//! DIR/blobs/       the attachments, unless the settings say another place
 //! ```
 
 use std::io;
@@ -13,6 +14,8 @@ use disk::{Disk, DiskLock};
 
 /// The folder of the operation log.
 pub const LOG_FOLDER: &str = "log";
+/// The folder of the blobs.
+pub const BLOBS_FOLDER: &str = "blobs";
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use blob_store::{BadSettings, BlobSettings};
 use document_types::RegionId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,9 @@ pub enum PlanError {
     /// See [`AddressError`].
     #[error("a node can't be found")]
     Address(#[from] AddressError),
+    /// See [`BadSettings`].
+    #[error("`blobs.address` is wrong")]
+    Blobs(#[from] BadSettings),
     /// See [`CollectorAddressError`].
     #[error("`telemetry.otlp.endpoint` is wrong")]
     Collector(#[from] CollectorAddressError),
@@ -129,6 +133,19 @@ pub struct Plan {
     pub token: Option<ServiceToken>,
     /// Where traces go, if anything is traced.
     pub collector: Option<CollectorAddress>,
+    /// Where attachments are kept.
+    pub blobs: BlobPlace,
+}
+
+/// Where the blobs of a node are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobPlace {
+    /// In its data directory, beside the log.
+    Embedded,
+    /// Where the settings say.
+    At(BlobSettings),
+    /// Nowhere: its log is shared, so other nodes would not see what is in a directory of this one.
+    Nowhere,
 }
 
 impl Plan {
@@ -138,16 +155,28 @@ impl Plan {
     /// [`PlanError`] says what to change.
     pub fn of(settings: &Settings) -> Result<Self, PlanError> {
         let services = &settings.services;
-        let plan = Self {
+        let mut plan = Self {
             roles: settings.roles.iter().copied().collect(),
             collaboration: addresses(&services.collaboration)?,
             history: addresses(&services.history)?,
             regions: regions(settings)?,
             token: token(services.token_file.clone())?,
             collector: collector(settings.telemetry.otlp.endpoint.as_deref())?,
+            blobs: BlobPlace::Nowhere,
         };
+        plan.blobs = plan.blob_place(settings)?;
         plan.check(settings)?;
         Ok(plan)
+    }
+
+    fn blob_place(&self, settings: &Settings) -> Result<BlobPlace, BadSettings> {
+        match &settings.blobs.address {
+            Some(address) => Ok(BlobPlace::At(address.parse()?)),
+            None if self.is_stateful() && settings.log.kafka.bootstrap_servers.is_none() => {
+                Ok(BlobPlace::Embedded)
+            }
+            None => Ok(BlobPlace::Nowhere),
+        }
     }
 
     fn check(&self, settings: &Settings) -> Result<(), PlanError> {
@@ -271,6 +300,23 @@ mod tests {
             settings.services.token_file = Some(file.path().to_owned());
         });
         assert!(!plan.unwrap().is_stateful());
+    }
+
+    #[test]
+    fn blobs_are_in_the_data_directory_only_beside_the_log() {
+        let place = |change: &dyn Fn(&mut Settings)| plan(change).unwrap().blobs;
+        assert_eq!(place(&|_| {}), BlobPlace::Embedded);
+        let kafka = |settings: &mut Settings| {
+            settings.log.kafka.bootstrap_servers = Some("k:9092".into());
+        };
+        assert_eq!(place(&kafka), BlobPlace::Nowhere);
+        let bucket = place(&|settings| {
+            kafka(settings);
+            settings.blobs.address = Some("s3://files".into());
+        });
+        assert!(matches!(bucket, BlobPlace::At(BlobSettings::S3(_))));
+        let refused = plan(|settings| settings.blobs.address = Some("ftp://files".into()));
+        assert!(matches!(refused.unwrap_err(), PlanError::Blobs(_)));
     }
 
     #[test]

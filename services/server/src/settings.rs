@@ -41,6 +41,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The document store.
     pub store: StoreSettings,
+    /// Images and files.
+    pub blobs: BlobsSettings,
     /// Trying updates before they reach the log.
     pub dry_run: DryRunSettings,
     /// What browsers get.
@@ -124,6 +126,16 @@ pub struct FoundationDbSettings {
     pub prefix: String,
 }
 
+/// Where images and files are kept that are attached to documents.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlobsSettings {
+    /// Their place, as in `s3://BUCKET/PREFIX?region=eu-central-1`, `gs://BUCKET/PREFIX` or
+    /// `file:///var/lib/collabedit/blobs`. Credentials for buckets come from the environment. Without an
+    /// address, they are in the data directory of a node whose log is there as well; other nodes have none.
+    pub address: Option<String>,
+}
+
 /// Trying updates before they reach the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -180,6 +192,7 @@ impl Default for Settings {
             services: ServicesSettings::default(),
             log: LogSettings::default(),
             store: StoreSettings::default(),
+            blobs: BlobsSettings::default(),
             dry_run: DryRunSettings::default(),
             web: WebSettings::default(),
             telemetry: TelemetrySettings::default(),

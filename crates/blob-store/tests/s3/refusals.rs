@@ -34,6 +34,7 @@ fn whole_text(error: &dyn Error) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn missing_permission_is_refused_and_tells_no_secret() {
     for status in [401, 403] {
         let body = "<Error><Code>SignatureDoesNotMatch</Code></Error>";
@@ -47,6 +48,7 @@ async fn missing_permission_is_refused_and_tells_no_secret() {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_bucket_that_does_not_exist_is_refused_when_the_store_opens() {
     let body = "<Error><Code>NoSuchBucket</Code></Error>";
     let server = CannedServer::start(move |_| Some((404, body))).await;
@@ -56,6 +58,7 @@ async fn a_bucket_that_does_not_exist_is_refused_when_the_store_opens() {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn permission_to_write_and_not_to_see_what_is_missing_is_refused() {
     // S3 hides from who may not list a bucket whether an object is there.
     let server = CannedServer::start(|method| {
@@ -71,6 +74,7 @@ async fn permission_to_write_and_not_to_see_what_is_missing_is_refused() {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_server_in_trouble_is_asked_again_and_then_unavailable() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
@@ -85,6 +89,7 @@ async fn a_server_in_trouble_is_asked_again_and_then_unavailable() {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_put_that_lost_against_another_that_is_not_done_is_not_acknowledged() {
     let server = CannedServer::start(|method| {
         Some(if method == "PUT" {
@@ -102,6 +107,7 @@ async fn a_put_that_lost_against_another_that_is_not_done_is_not_acknowledged() 
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_server_that_does_not_listen_is_unavailable() {
     let server = CannedServer::start(|_| None).await;
     let endpoint = server.endpoint();
@@ -113,6 +119,7 @@ async fn a_server_that_does_not_listen_is_unavailable() {
 
 /// The clock goes ahead to the next timeout whenever nothing is left to do but wait.
 #[tokio::test(start_paused = true)]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_server_that_never_answers_is_given_up_in_time() {
     let server = CannedServer::start(|_| None).await;
     let started = Instant::now();

@@ -20,10 +20,12 @@ async fn in_s3() -> (Subject, ()) {
 
 blob_store::conformance_tests!(
     #[tokio::test]
+    #[ignore = "needs S3: cargo xtask test --only s3"]
     in_s3
 );
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn a_blob_lies_where_the_documentation_says() {
     let prefix = new_prefix();
     let settings = settings(&endpoint(), &bucket(), &prefix);
@@ -44,6 +46,7 @@ async fn a_blob_lies_where_the_documentation_says() {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn what_one_node_stores_another_reads() {
     let settings = settings(&endpoint(), &bucket(), &new_prefix());
     let one = BlobStore::open(&settings).await.unwrap();
@@ -54,6 +57,7 @@ async fn what_one_node_stores_another_reads() {
 }
 
 #[tokio::test]
+#[ignore = "needs S3: cargo xtask test --only s3"]
 async fn what_a_store_shows_of_itself_holds_no_secret() {
     let settings = settings(&endpoint(), &bucket(), "shown");
     let store = BlobStore::open(&settings).await.unwrap();

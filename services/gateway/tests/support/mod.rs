@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use blob_store::BlobStore;
 use bytes::Bytes;
 use clock::{IdSource, Random, SystemClock};
 use document_types::{DocumentId, ErrorCode, SessionId};
@@ -33,6 +34,7 @@ pub use rooms::{Rooms, room_text};
 pub struct Served {
     pub address: SocketAddr,
     pub rooms: Arc<Rooms>,
+    pub blobs: Option<BlobStore>,
     pub drain: CancellationToken,
     pub sockets: TaskTracker,
     _node: Option<Node>,
@@ -63,6 +65,7 @@ impl Served {
             collaboration,
             presence: Arc::new(Mirror::default()),
             history,
+            blobs: None,
             authenticator: Arc::new(LocalPrincipals),
             permissions: Arc::new(EveryoneWrites),
             origins: OriginPolicy::SameHost,
@@ -75,6 +78,7 @@ impl Served {
         };
         change(&mut state);
         let (drain, sockets) = (state.drain.clone(), state.sockets.clone());
+        let blobs = state.blobs.clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = gateway::router(state);
@@ -83,6 +87,7 @@ impl Served {
         Self {
             address,
             rooms,
+            blobs,
             drain,
             sockets,
             _node: node,

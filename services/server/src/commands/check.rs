@@ -1,6 +1,7 @@
 //! Trying what a node would need, without changing anything.
 
 use anyhow::{Context, bail};
+use blob_store::BlobStore;
 use disk::RealDisk;
 use document_store::DocumentStore;
 use document_types::{LogPartition, RegionId};
@@ -9,7 +10,7 @@ use service_api::grpc::{check_collaboration, check_history};
 use tokio::net::TcpListener;
 
 use crate::data_directory;
-use crate::plan::{Plan, Role};
+use crate::plan::{BlobPlace, Plan, Role};
 use crate::roles::log::kafka_options;
 use crate::{RegionSettings, Settings, SharedStores, components};
 
@@ -57,6 +58,9 @@ async fn check(settings: &Settings, stores: &SharedStores<'_>) -> usize {
     }
     if plan.has(Role::Collaboration) {
         report.add("dry run", dry_run(settings).await);
+    }
+    if plan.has(Role::Gateway) {
+        report.add("blobs", blobs(&plan.blobs).await);
     }
     if let Some(token) = &plan.token {
         let elsewhere = plan.regions.values().flatten();
@@ -138,6 +142,16 @@ async fn store(settings: &Settings, stores: &SharedStores<'_>) -> Found {
     match data_directory::check_or_empty(&disk) {
         Ok(()) => Ok(format!("in the data directory {shown}")),
         Err(error) => Err(error).with_context(|| shown.to_string()),
+    }
+}
+
+async fn blobs(place: &BlobPlace) -> Found {
+    match place {
+        BlobPlace::Embedded => Ok("in the data directory".into()),
+        BlobPlace::Nowhere => {
+            Ok("nowhere: nothing can be attached unless `blobs.address` is set".into())
+        }
+        BlobPlace::At(settings) => Ok(format!("{:?}", BlobStore::open(settings).await?)),
     }
 }
 

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
+use blob_store::BlobStore;
 use gateway::{GatewayLimits, GatewayState, LocalPrincipals, OriginPolicy};
 use service_api::grpc::{
     RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServiceAddress, ServiceToken,
@@ -35,6 +36,7 @@ pub fn start(
         collaboration: services.collaboration,
         presence: services.presence,
         history: services.history,
+        blobs: components.blobs.clone(),
         authenticator: Arc::new(LocalPrincipals),
         permissions: Arc::new(EveryoneWrites),
         origins: origins(settings),
@@ -46,6 +48,9 @@ pub fn start(
         sockets: sockets.tracker(),
     });
     gateway::describe_metrics();
+    if let Some(blobs) = components.blobs.clone() {
+        check_blobs(blobs, tasks, shutdown);
+    }
     let pages = match &settings.web.directory {
         Some(directory) => web::Pages::Directory(directory.clone()),
         None => web::Pages::Embedded,
@@ -59,6 +64,23 @@ pub fn start(
         sockets.stop().await;
     });
     Router::new().merge(gateway).merge(web::router(pages))
+}
+
+/// Says in the log whether attachments can be stored. The node is ready without that.
+fn check_blobs(blobs: BlobStore, tasks: &TaskGroup, shutdown: &mut Shutdown) {
+    let checks = tasks.sibling();
+    let stop = checks.stop_token();
+    checks.spawn("blobs", async move {
+        if let Some(Err(error)) = stop.run_until_cancelled(blobs.check()).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                place = ?blobs,
+                "attachments can't be stored at the moment; editing goes on without them"
+            );
+        }
+        Ok::<_, Infallible>(())
+    });
+    shutdown.register("blobs", async move || checks.stop().await);
 }
 
 /// Collaboration on other nodes. The node is ready once it is connected to one of them.
