@@ -43,8 +43,9 @@ export class Person {
     );
     page.on("pageerror", (error) => this.#errors.push(error.stack ?? error.message));
     page.on("console", (message) => {
-      // A lost connection is told on the console by the browser itself.
-      if (message.type() === "error" && !/WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION/.test(message.text())) {
+      // A lost connection and a server that can't serve are told on the console by the browser itself.
+      const isTold = /WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|status of 503/.test(message.text());
+      if (message.type() === "error" && !isTold) {
         this.#errors.push(message.text());
       }
     });
@@ -84,13 +85,14 @@ export class Person {
     return decodeURIComponent(new URL(this.page.url()).pathname.slice("/d/".length));
   }
 
-  /** The text as the page shows it, without the others' carets. A long text is shown in part only. */
+  /** The text as the page shows it, without the others' carets and without attachments. A long text is shown in part only. */
   shown() {
     return this.page.evaluate(() =>
       [...document.querySelectorAll(".cm-line")]
         .map((line) => {
           const copy = /** @type {HTMLElement} */ (line.cloneNode(true));
-          for (const other of copy.querySelectorAll(".cm-remote-caret, .cm-placeholder")) other.remove();
+          for (const other of copy.querySelectorAll(".cm-remote-caret, .cm-placeholder, .cm-attachment"))
+            other.remove();
           return copy.textContent;
         })
         .join("\n"),

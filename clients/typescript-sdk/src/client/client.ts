@@ -1,3 +1,6 @@
+import { httpOrigin } from "../attachments/address.ts";
+import { Attachments } from "../attachments/attachments.ts";
+import { type ProgressRequestConstructor, postWithFetch, postWithProgress } from "../attachments/transport.ts";
 import { hex } from "../document/hex.ts";
 import { drawPeer, type PeerIdentity, userOfToken } from "../document/peer.ts";
 import { DocumentSession, type SessionLink } from "../document/session.ts";
@@ -21,6 +24,13 @@ export interface ClientOptions {
   readonly device?: string;
   /** The WebSocket to use where there is no global one. */
   readonly WebSocket?: SocketConstructor;
+  /** The fetch to use where the global one is not wanted. */
+  readonly fetch?: typeof globalThis.fetch;
+  /**
+   * What uploads with progress go through: the browser's `XMLHttpRequest` by default. With `null`, and where there is
+   * none, they go through `fetch` and tell no progress.
+   */
+  readonly XMLHttpRequest?: ProgressRequestConstructor | null;
   /** Time, chance and network; the machine's own by default. */
   readonly environment?: Environment;
 }
@@ -31,6 +41,8 @@ export class Client {
   readonly #environment: Environment;
   readonly #connection: Connection;
   readonly #device: string;
+  /** Images and files of documents. */
+  readonly attachments: Attachments;
   readonly #sessions = new Map<string, DocumentSession>();
   #user: User;
   #token: string | null;
@@ -52,6 +64,7 @@ export class Client {
       frameReceived: (frame) => this.#frameReceived(frame),
       textReceived: (text) => this.#textReceived(text),
     });
+    this.attachments = this.#attachments();
   }
 
   /**
@@ -92,6 +105,22 @@ export class Client {
       renewToken: () => this.#renewToken(),
       closed: (documentId) => void this.#sessions.delete(documentId),
     };
+  }
+
+  #attachments(): Attachments {
+    const { url, token, fetch: given, XMLHttpRequest: chosen } = this.#options;
+    // The global one has to be called as a function of its own.
+    const fetch: typeof globalThis.fetch = given ?? ((input, init) => globalThis.fetch(input, init));
+    const withProgress =
+      chosen === undefined ? (globalThis.XMLHttpRequest as unknown as ProgressRequestConstructor | undefined) : chosen;
+    return new Attachments({
+      environment: this.#environment,
+      post: withProgress ? postWithProgress(withProgress) : postWithFetch(fetch),
+      fetch,
+      origin: () => httpOrigin(url),
+      // A request is a connection of its own, and may come long after the socket's token has expired.
+      token: async () => (typeof token === "function" ? token().catch(() => null) : this.#token),
+    });
   }
 
   #drawPeer(): PeerIdentity {

@@ -59,3 +59,12 @@ export const PRESENCE_EXPIRES_MS = 30_000;
 export const PEOPLE_MAX = 500;
 /** Characters of a display name. */
 export const NAME_LENGTH_MAX = 64;
+
+/** One attachment. */
+export const ATTACHMENT_BYTES_MAX = 64 * 1024 * 1024;
+/** The name of an attachment, in UTF-8. */
+export const ATTACHMENT_NAME_BYTES_MAX = 255;
+/** How long an upload may take where its progress can't be told; the server waits no longer either. */
+export const ATTACHMENT_UPLOAD_MS_MAX = 10 * 60_000;
+/** How long nothing may happen on an attachment's way; longer than the server may take to store what it was sent. */
+export const ATTACHMENT_SILENCE_MS_MAX = 90_000;

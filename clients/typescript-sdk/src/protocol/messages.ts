@@ -91,12 +91,17 @@ export function parseServerMessage(frame: string): ServerMessage | undefined {
         document,
         batch,
         code: String(json.code ?? "internal"),
-        advice: ADVICE.includes(String(json.advice)) ? (json.advice as Advice) : "retry",
+        advice: parseAdvice(json.advice),
         message: String(json.message ?? ""),
       };
     default:
       return undefined;
   }
+}
+
+/** Reads an advice; what this version does not know is worth another try. */
+export function parseAdvice(value: unknown): Advice {
+  return ADVICE.includes(String(value)) ? (value as Advice) : "retry";
 }
 
 /** Says which trace the batch that follows belongs to. */

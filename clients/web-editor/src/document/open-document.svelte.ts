@@ -1,5 +1,13 @@
 /** An open document as the page shows it: the session's state, made reactive. */
-import { Client, type ConnectionStatus, type DocumentSession, type Person, type RefusedEvent } from "@collabedit/sdk";
+import {
+  type Attachment,
+  Client,
+  type ConnectionStatus,
+  type DocumentSession,
+  type Person,
+  type RefusedEvent,
+  type UploadOptions,
+} from "@collabedit/sdk";
 import { deviceId, profile } from "../preferences/profile.svelte.ts";
 import { socketUrl } from "./address.ts";
 import { rememberDocument, titleOf } from "./recent-documents.ts";
@@ -68,6 +76,11 @@ export class OpenDocument {
     this.session.doc.getMap(SETTINGS).set(LANGUAGE, name);
     this.session.doc.commit();
     this.#readSettings();
+  }
+
+  /** Stores a file for this document. */
+  attach(file: File, options: UploadOptions): Promise<Attachment> {
+    return this.#client.attachments.upload(this.session.id, file, options);
   }
 
   /** Shows oneself under another name or colour. */

@@ -17,6 +17,8 @@ import {
   placeholder,
   rectangularSelection,
 } from "@codemirror/view";
+import { attachmentLinks } from "./attachment-links.ts";
+import { places } from "./places.ts";
 import { editorLooks } from "./theme.ts";
 
 export const editing: Extension = [
@@ -39,6 +41,8 @@ export const editing: Extension = [
   EditorView.lineWrapping,
   EditorView.contentAttributes.of({ "aria-label": "Document text", spellcheck: "false" }),
   placeholder("Write something. Whoever has the link writes with you."),
+  places,
+  attachmentLinks,
   // Tab indents; Escape and then Tab leaves the editor, for those who have no mouse.
   keymap.of([
     ...closeBracketsKeymap,
