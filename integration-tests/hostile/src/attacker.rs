@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clock::Random;
-use document_types::{BatchId, DeviceId, DocumentId};
+use document_types::{Advice, BatchId, DeviceId, DocumentId};
 use sync_protocol::{Message, ServerText, UpdateStatus};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ground::{Ground, Source, first_updates};
 use crate::session::{Heard, Session, read_document};
@@ -31,6 +31,8 @@ const ENTER_TIME_MAX: Duration = Duration::from_secs(30);
 const MUTANTS_PER_GROUND: u64 = 100;
 /// Mutants that are sent into one document of an attacker's own.
 const MUTANTS_PER_DOCUMENT: u64 = 2_000;
+/// Times that an honest update is offered in a document that is too busy for it.
+const HONEST_TRIES_MAX: u32 = 60;
 /// As much of a refusal's text tells its kind.
 const KIND_CHARACTERS_MAX: usize = 60;
 /// One mutant of so many has the peer and the operations of an update that the log already holds.
@@ -250,9 +252,10 @@ impl Stay {
     }
 }
 
-/// Offers an honest update and waits for its acknowledgement.
+/// Offers an honest update and waits for its acknowledgement. Told to come back, it does, as our clients do.
 async fn acknowledged(session: &mut Session, update: Bytes) -> anyhow::Result<()> {
-    let offered = session.offer(update.clone()).await?;
+    let mut offered = session.offer(update.clone()).await?;
+    let mut tries = 1;
     loop {
         match session.hear().await? {
             Heard::Message(Message::Ack {
@@ -260,6 +263,13 @@ async fn acknowledged(session: &mut Session, update: Bytes) -> anyhow::Result<()
                 status: UpdateStatus::Ok,
             }) if batch == offered => return Ok(()),
             Heard::Message(Message::Ack { .. }) => {}
+            Heard::Text(ServerText::Nack { code, .. })
+                if code.advice() == Advice::Retry && tries < HONEST_TRIES_MAX =>
+            {
+                tries += 1;
+                sleep(SOON).await;
+                offered = session.offer(update.clone()).await?;
+            }
             Heard::Text(ServerText::Nack { code, message, .. }) => {
                 let bytes = update.len();
                 bail!("an honest update of {bytes} bytes was refused with {code}: {message}")
