@@ -18,8 +18,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::{BlobError, BlobId, BlobStore};
 
-/// Makes a test of each rule. First come the attributes of the tests, as in `#[tokio::test]`; what follows is a path to an `async fn() -> (Subject, T)` that makes an empty store
-/// and something to keep until the test is over, for instance a temporary directory.
+/// Makes a test of each rule. First come the attributes of the tests, as in `#[tokio::test]`; what follows
+/// is a path to an `async fn() -> (Subject, T)` that makes an empty store and something to keep until the
+/// test is over, for instance a temporary directory.
 #[macro_export]
 macro_rules! conformance_tests {
     ($(#[$attribute:meta])+ $make:path) => {

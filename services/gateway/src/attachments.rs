@@ -11,16 +11,13 @@ mod upload;
 use std::sync::Arc;
 
 use blob_store::{BlobError, BlobStore};
+use document_types::ErrorCode;
 use document_types::limits::{
     ATTACHMENT_DOWNLOADS_MAX, ATTACHMENT_RETRY_AFTER, ATTACHMENT_UPLOADS_BYTES_MAX,
 };
-use document_types::{DocumentId, ErrorCode, Permission, Principal};
-use sync_protocol::ClientPayload;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Credentials;
 use crate::problem::Problem;
-use crate::state::Gateway;
 
 pub(crate) use download::download;
 pub(crate) use upload::upload;
@@ -71,27 +68,6 @@ fn busy(detail: &str) -> Problem {
     let mut problem = Problem::new(ErrorCode::Overloaded, detail);
     problem.retry_after = Some(ATTACHMENT_RETRY_AFTER);
     problem
-}
-
-/// The document that an address names, and who asks with which permission.
-async fn asked(
-    gateway: &Gateway,
-    document: &str,
-    credentials: &Credentials,
-) -> Result<(DocumentId, Principal, Permission), Problem> {
-    let document = DocumentId::parse(document)
-        .map_err(|error| Problem::new(ErrorCode::NotFound, error.to_string()))?;
-    let principal = gateway
-        .state
-        .authenticator
-        .authenticate(credentials, &ClientPayload::Stock)
-        .await
-        .map_err(|error| Problem::new(error.code, error.message))?;
-    let permission = gateway
-        .permission(&principal, &document)
-        .await
-        .map_err(|refusal| Problem::new(refusal.code, refusal.message))?;
-    Ok((document, principal, permission))
 }
 
 /// What a failure of the blob store is to a client, who can't mend it.

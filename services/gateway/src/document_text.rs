@@ -5,13 +5,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use document_types::{Counter, DocumentId, ErrorCode, OpId, VersionVector};
+use document_types::{Counter, DocumentId, OpId, VersionVector};
 use serde_json::json;
 use service_api::CurrentState;
-use sync_protocol::ClientPayload;
 
-use crate::Credentials;
 use crate::problem::Problem;
+use crate::request::DocumentRequest;
 use crate::state::Gateway;
 
 /// The version vector as a JSON object from peer ids to ends.
@@ -26,18 +25,7 @@ pub(crate) async fn text(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let document = DocumentId::parse(&id)
-        .map_err(|error| Problem::new(ErrorCode::NotFound, error.to_string()))?;
-    let principal = gateway
-        .state
-        .authenticator
-        .authenticate(&Credentials::of(&headers), &ClientPayload::Stock)
-        .await
-        .map_err(|error| Problem::new(error.code, error.message))?;
-    gateway
-        .permission(&principal, &document)
-        .await
-        .map_err(|refusal| Problem::new(refusal.code, refusal.message))?;
+    let DocumentRequest { document, .. } = DocumentRequest::of(&gateway, &id, &headers).await?;
     let state = gateway
         .state
         .history

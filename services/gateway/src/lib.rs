@@ -28,6 +28,7 @@ mod problem;
 mod queue;
 mod rate;
 mod reader;
+mod request;
 mod router;
 mod socket;
 mod state;

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::label::Label;
-use super::{asked, not_found, problem};
-use crate::Credentials;
+use super::{not_found, problem};
 use crate::metric_names::ATTACHMENT_BYTES;
 use crate::problem::Problem;
+use crate::request::DocumentRequest;
 use crate::state::Gateway;
 
 /// The content's digest (RFC 9530).
@@ -53,8 +53,7 @@ pub(crate) async fn download(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let credentials = Credentials::of(&headers);
-    let (document, ..) = asked(&gateway, &path.id, &credentials).await?;
+    let request = DocumentRequest::of(&gateway, &path.id, &headers).await?;
     let id = blob_id(&path.attachment).ok_or_else(not_found)?;
     let place = gateway.attachments.download_place()?;
     let blobs = gateway.attachments.blobs()?;
@@ -62,7 +61,7 @@ pub(crate) async fn download(
     let mut reader = blobs.read(id).await.map_err(failed)?;
     let first = reader.next().await.map_err(failed)?.unwrap_or_default();
     let (label, label_bytes) = Label::read(&first).ok_or_else(not_found)?;
-    if label.document != document {
+    if label.document != request.document {
         return Err(not_found());
     }
     let about = about(id, &label).ok_or_else(not_found)?;

@@ -19,10 +19,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::label::{Label, LabelledContent};
-use super::{asked, problem};
-use crate::Credentials;
+use super::problem;
 use crate::metric_names::{ATTACHMENT_BYTES, ATTACHMENTS};
 use crate::problem::Problem;
+use crate::request::DocumentRequest;
 use crate::state::Gateway;
 
 /// Nobody has to say more of a file.
@@ -62,19 +62,19 @@ async fn store(
         let detail = "pages of this origin may not attach anything";
         return Err(Problem::new(ErrorCode::PermissionDenied, detail));
     }
-    let (document, principal, permission) = asked(gateway, id, &Credentials::of(headers)).await?;
-    if permission != Permission::Write {
+    let request = DocumentRequest::of(gateway, id, headers).await?;
+    if request.permission != Permission::Write {
         let detail = "you may read this document, and not attach anything to it";
         return Err(Problem::new(ErrorCode::PermissionDenied, detail));
     }
     let blobs = gateway.attachments.blobs()?;
     let label = Label {
         sha256: String::new(),
-        document,
+        document: request.document,
         name: checked_name(name)?,
         media_type: media_type(headers),
-        user: principal.user,
-        device: principal.device,
+        user: request.principal.user,
+        device: request.principal.device,
     };
     let announced = announced_bytes(headers)?;
     let room = announced.unwrap_or(ATTACHMENT_BYTES_MAX);
