@@ -15,87 +15,68 @@ use crate::steps::Step;
 /// The tests in a real cluster. They are no part of an ordinary run, which has no cluster.
 pub const LIVE: Step = Step {
     name: "foundationdb",
-    shows: "the store in a real FoundationDB cluster: conformance, conflicts, several processes, and a \
-            deployment over it and Kafka whose processes are killed",
+    shows: "the store in a real FoundationDB cluster: conformance, conflicts, several processes, and \
+            deployments over it and Kafka that are killed, the cluster and the brokers included",
     needs: &[],
     run: test_live,
 };
 
-/// The feature, as cargo is told of it.
-const FEATURE: [&str; 5] = [
-    "--locked",
-    "--package",
-    "document-store",
+/// The feature, in all crates that have it.
+const FEATURES: [&str; 2] = [
     "--features",
-    "foundationdb",
+    "document-store/foundationdb,server/foundationdb,crash/foundationdb",
 ];
-/// The server that can have its store in FoundationDB.
-const SERVER: [&str; 6] = [
-    "build",
-    "--locked",
-    "--package",
-    "server",
-    "--features",
-    "server/foundationdb",
-];
-/// The tests of a deployment of such servers.
-const DEPLOYMENT: [&str; 8] = [
-    "test",
-    "--locked",
-    "--package",
-    "crash",
-    "--features",
-    "crash/foundationdb",
-    "--test",
-    "foundationdb",
-];
+/// What `cargo xtask parts` calls a cluster of its own.
+const PART: &str = "foundationdb";
 /// The cluster file; FoundationDB's own tools know it by this name.
 const CLUSTER_FILE: &str = "FDB_CLUSTER_FILE";
 /// The folder of the client library, if the linker does not look there by itself.
 const LIBRARY_FOLDER: &str = "FDB_CLIENT_LIB_PATH";
 
-/// Lints the adapter, for which the client library need not be there, and says what was not tested.
-pub fn lint() -> anyhow::Result<()> {
-    if has_libclang() {
-        let arguments = [
-            &["clippy"][..],
-            &FEATURE,
-            &["--all-targets", "--", "-D", "warnings"],
-        ];
-        run(cargo(&arguments.concat()))?;
-        let server = ["--package", "server", "--features", "server/foundationdb"];
-        let deployment = ["--package", "crash", "--features", "crash/foundationdb"];
-        let lint = ["clippy", "--locked", "--all-targets"];
-        let strict = ["--", "-D", "warnings"];
-        run(cargo(&[&lint[..], &server, &deployment, &strict].concat()))?;
-    } else {
-        println!(
-            "libclang is missing, with which FoundationDB's bindings are made: its adapter was NOT \
-             checked.\nOn Debian: apt-get install libclang1 (or set LIBCLANG_PATH to its folder)"
-        );
-    }
+/// The features with which a linter sees the adapter, the server and the tests over it: that takes no
+/// client library. Says what is not looked at, and that nothing is tested.
+pub fn lintable_features() -> &'static [&'static str] {
     println!(
-        "The tests in a real FoundationDB cluster were skipped. To run them: {CLUSTER_FILE}=FILE \
+        "The tests in a real FoundationDB cluster are skipped. To run them: {CLUSTER_FILE}=FILE \
          {LIBRARY_FOLDER}=FOLDER cargo xtask test --foundationdb"
     );
-    Ok(())
+    if has_libclang() {
+        return &FEATURES;
+    }
+    println!(
+        "libclang is missing, with which FoundationDB's bindings are made: its adapter is NOT checked.\n\
+         On Debian: apt-get install libclang1 (or set LIBCLANG_PATH to its folder)"
+    );
+    &[]
 }
 
 fn test_live() -> anyhow::Result<()> {
-    if env::var_os(CLUSTER_FILE).is_none() {
+    let mut parts = vec!["kafka", "kafka-cluster"];
+    if env::var_os(CLUSTER_FILE).is_some() {
+        println!("{CLUSTER_FILE} names somebody's cluster, which is used and not killed");
+    } else if parts::is_installed(PART)? {
+        parts.push(PART);
+    } else {
         bail!(
-            "{CLUSTER_FILE} is not set: start a FoundationDB 7.3 server and name its cluster file. The \
-             client library, libfdb_c.so, has to be where the linker looks, or in {LIBRARY_FOLDER}"
+            "there is no FoundationDB 7.3: put its fdbserver and fdbcli into the PATH, or start one and \
+             name its cluster file in {CLUSTER_FILE}. The client library, libfdb_c.so, has to be where \
+             the linker looks, or in {LIBRARY_FOLDER}"
         );
     }
-    for target in [&["--lib", "foundationdb::"], &["--test", "foundationdb"]] {
-        run(with_library(cargo(
-            &[&["test"][..], &FEATURE, target].concat(),
-        ))?)?;
-    }
-    run(with_library(cargo(&SERVER))?)?;
-    parts::with(&["kafka"], |variables| {
-        let mut test = with_library(cargo(&DEPLOYMENT))?;
+    let test = ["test", "--locked", "--no-fail-fast"];
+    let adapter = ["--package", "document-store", "--features", "foundationdb"];
+    let units = ["--lib", "foundationdb::"];
+    run(with_library(cargo(
+        &[&test[..], &adapter, &units].concat(),
+    ))?)?;
+    // The server is built with a test of its own, and so with what the others are built with.
+    let all = ["--workspace", "--exclude", "xtask"];
+    let all = [&test[..], &all, &FEATURES].concat();
+    let server = ["--test", "binary", "--no-run"];
+    run(with_library(cargo(&[&all[..], &server].concat()))?)?;
+    parts::with(&parts, |variables| {
+        let live = ["--test", "foundationdb*"];
+        let mut test = with_library(cargo(&[&all[..], &live].concat()))?;
         test.envs(variables.iter().map(|(name, value)| (name, value)));
         run(test)
     })

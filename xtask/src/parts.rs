@@ -2,6 +2,7 @@
 //!
 //! A part is one entry in [`PARTS`] and one file beside this.
 
+mod foundationdb;
 mod kafka;
 mod mirror_maker;
 mod place;
@@ -65,8 +66,12 @@ struct Part {
     name: &'static str,
     /// How many processes it consists of. Each has a place, and what follows is given all of them.
     process_count: usize,
+    /// Whether what `prepare` can't install is there; without it only those get the part who name it.
+    is_installed: fn() -> bool,
     /// Installs it where it is not yet, writes its settings, and says how to start it at each place.
     prepare: fn(&[Place]) -> anyhow::Result<Vec<Server>>,
+    /// What is left to do when it has been started, as to wait for what it does not say by itself.
+    settle: fn(&[Place]) -> anyhow::Result<()>,
     /// What tests are told once it runs, as environment variables.
     variables: fn(&[Place]) -> anyhow::Result<Variables>,
 }
@@ -89,6 +94,21 @@ impl Part {
     }
 }
 
+/// For a part that `prepare` installs by itself.
+fn always() -> bool {
+    true
+}
+
+/// For a part that says by itself when it is ready.
+fn nothing(_: &[Place]) -> anyhow::Result<()> {
+    Ok(())
+}
+
+/// Whether what this part needs is installed.
+pub fn is_installed(name: &str) -> anyhow::Result<bool> {
+    Ok((part(name)?.is_installed)())
+}
+
 type Variables = Vec<(&'static str, String)>;
 
 /// How one of a part's processes is started.
@@ -107,6 +127,7 @@ const PARTS: &[Part] = &[
     wide_area::PART,
     mirror_maker::PART,
     s3::PART,
+    foundationdb::PART,
 ];
 
 /// Names the parts that a test needs, so that its own `parts up` installs no others.
@@ -116,7 +137,12 @@ const NAMES: &str = "COLLABEDIT_PARTS";
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
         Action::Up { names } if names.is_empty() => {
-            up(PARTS)?;
+            let (installed, missing): (Vec<_>, Vec<_>) =
+                PARTS.iter().partition(|part| (part.is_installed)());
+            up(installed)?;
+            for part in missing {
+                println!("{}: left out, since it is not installed", part.name);
+            }
             status()
         }
         Action::Up { names } => {
@@ -194,6 +220,7 @@ fn up(parts: impl IntoIterator<Item = &'static Part>) -> anyhow::Result<()> {
                 .with_context(|| format!("{} can't be set up", part.name))?;
             let missing = places.iter().zip(servers);
             process::start(missing.filter(|(place, _)| is_missing(place)).collect())?;
+            (part.settle)(&places)?;
         }
     }
     write_environment()

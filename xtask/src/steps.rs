@@ -1,3 +1,5 @@
+use std::process::Command;
+
 use crate::command::{cargo, command, output, run};
 use crate::{chromium, foundationdb, go, parts, web};
 
@@ -43,26 +45,9 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "lint",
-        shows: "clippy has nothing to say, warnings included",
+        shows: "clippy has nothing to say, of the FoundationDB adapter neither (where libclang is)",
         needs: &[],
-        run: || {
-            let lint = [
-                "clippy",
-                "--locked",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ];
-            run(cargo(&lint))
-        },
-    },
-    Step {
-        name: "foundationdb",
-        shows: "the FoundationDB adapter compiles, and clippy has nothing to say (where libclang is)",
-        needs: &[],
-        run: foundationdb::lint,
+        run: lint,
     },
     Step {
         name: "proto",
@@ -99,34 +84,15 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "server",
-        shows: "the server builds, with the editor in it",
+        shows: "the server builds, with the editor in it, and so do all Rust tests",
         needs: &["web-editor"],
-        run: || {
-            run(cargo(&[
-                "build",
-                "--locked",
-                "--package",
-                "server",
-                "--bin",
-                "collabedit",
-            ]))
-        },
+        run: || run(rust_tests(&["--no-run"])),
     },
     Step {
         name: "rust",
         shows: "every Rust test: units, conformance suites, simulation, crashes, the real binary",
         needs: &["server"],
-        run: || {
-            let test = [
-                "test",
-                "--locked",
-                "--workspace",
-                "--exclude",
-                "xtask",
-                "--no-fail-fast",
-            ];
-            run(cargo(&test))
-        },
+        run: || run(rust_tests(&[])),
     },
     Step {
         name: "kafka",
@@ -160,9 +126,23 @@ pub const STEPS: &[Step] = &[
     },
 ];
 
+fn lint() -> anyhow::Result<()> {
+    let lint = ["clippy", "--locked", "--workspace", "--all-targets"];
+    let strict = ["--", "-D", "warnings"];
+    run(cargo(
+        &[&lint[..], foundationdb::lintable_features(), &strict].concat(),
+    ))
+}
+
+/// `cargo test` of everything but this program, whose tests are those of "tidy". All that the steps build
+/// is built by this one selection of packages: with another one cargo unites other features, and compiles
+/// most dependencies and the server a second time.
+fn rust_tests(arguments: &[&str]) -> Command {
+    let test = ["test", "--locked", "--workspace", "--exclude", "xtask"];
+    cargo(&[&test[..], &["--no-fail-fast"], arguments].concat())
+}
+
 fn kafka() -> anyhow::Result<()> {
-    // All of the workspace, so that nothing is built with other features than for the other tests.
-    let which = ["--workspace", "--exclude", "xtask", "--test", "kafka*"];
     test_with_parts(
         &[
             "kafka",
@@ -171,19 +151,19 @@ fn kafka() -> anyhow::Result<()> {
             "wide-area",
             "mirror-maker",
         ],
-        &[&which[..], &["--", "--ignored"]].concat(),
+        "kafka*",
     )
 }
 
 fn s3() -> anyhow::Result<()> {
-    let which = ["--workspace", "--exclude", "xtask", "--test", "s3*"];
-    test_with_parts(&["s3"], &[&which[..], &["--", "--ignored"]].concat())
+    test_with_parts(&["s3"], "s3*")
 }
 
-/// Runs the tests that `which` names while these parts run, and tells them where they are.
-fn test_with_parts(parts: &[&str], which: &[&str]) -> anyhow::Result<()> {
+/// Runs the tests that are left out of an ordinary run in the test targets called like `targets`, while
+/// these parts run, and tells them where the parts are.
+fn test_with_parts(parts: &[&str], targets: &str) -> anyhow::Result<()> {
     parts::with(parts, |variables| {
-        let mut test = cargo(&[&["test", "--locked", "--no-fail-fast"], which].concat());
+        let mut test = rust_tests(&["--test", targets, "--", "--ignored"]);
         test.envs(variables.iter().map(|(name, value)| (name, value)));
         run(test)
     })

@@ -1,6 +1,6 @@
 //! Blobs in a real S3 server, which `cargo xtask test --only s3` runs.
 #![allow(clippy::unwrap_used)] // Tests.
-#![allow(clippy::disallowed_methods)] // The server's address comes from the environment.
+#![allow(clippy::disallowed_methods)] // A prefix is named after the time.
 
 #[cfg(feature = "cloud")]
 mod s3 {

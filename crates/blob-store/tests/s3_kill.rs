@@ -2,7 +2,7 @@
 //! nothing else may use the server meanwhile; `cargo xtask test --only s3` runs it.
 #![cfg(feature = "cloud")]
 #![allow(clippy::unwrap_used)] // Tests.
-#![allow(clippy::disallowed_methods)] // The server's address comes from the environment.
+#![allow(clippy::disallowed_methods)] // A prefix is named after the time.
 
 #[path = "s3_kill/gate.rs"]
 mod gate;
@@ -10,25 +10,14 @@ mod gate;
 #[path = "s3/server.rs"]
 mod server;
 
-use std::process::Command;
-
 use blob_store::conformance::content;
 use blob_store::{BlobError, BlobId, BlobStore};
 use document_types::limits::{BLOB_OPERATION_TIME_MAX, BLOB_PIECE_BYTES_MAX};
+use test_parts::parts;
 use tokio::time::Instant;
 
 use gate::Gate;
-use server::{bucket, endpoint, new_prefix, settings, variable};
-
-/// Runs `cargo xtask parts` with these arguments, for instance to kill the server.
-async fn parts(arguments: &'static [&'static str]) {
-    let run = move || {
-        let mut command = Command::new(variable("COLLABEDIT_XTASK"));
-        let status = command.arg("parts").args(arguments).status().unwrap();
-        assert!(status.success(), "`xtask parts {arguments:?}`: {status}");
-    };
-    tokio::task::spawn_blocking(run).await.unwrap();
-}
+use server::{bucket, endpoint, new_prefix, settings};
 
 /// Asks until there is an answer, as every caller has to.
 async fn retried<T>(mut ask: impl AsyncFnMut() -> Result<T, BlobError>) -> Result<T, BlobError> {

@@ -4,10 +4,9 @@
 //! Such a test says `#[ignore = "needs Kafka: cargo xtask test --only kafka"]`, and its program's name
 //! begins with `kafka`, by which that step finds it.
 #![allow(clippy::unwrap_used)] // For tests.
-#![allow(clippy::disallowed_methods)] // The brokers' addresses come from the environment.
+#![allow(clippy::disallowed_methods)] // A topic is named after the time.
 
 mod partition;
-mod parts;
 mod regions;
 
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use test_parts::{parts, variable};
 
 pub use partition::ReplicatedPartition;
 pub use regions::{Region, WideArea, new_regions, new_regions_apart};
@@ -36,18 +36,8 @@ pub struct Topic {
     pub partition_count: u32,
 }
 
-/// A variable that `cargo xtask test` sets.
-///
-/// # Panics
-/// If it is not set; it says how to get a broker.
-pub fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!(
-            "{name} is not set, so there is no broker to test against: run \
-             `cargo xtask test --only kafka`, or see `cargo xtask parts --help`"
-        )
-    })
-}
+/// What `cargo xtask parts` calls the three brokers.
+const CLUSTER: &str = "kafka-cluster";
 
 /// Makes a topic of two partitions that has these settings besides those that `infra/kafka` describes,
 /// in the broker that is alone, hence with one replica.
@@ -68,7 +58,7 @@ pub async fn new_topic(settings: &[(&str, &str)]) -> Topic {
 pub async fn new_replicated_topic() -> Topic {
     let bootstrap_servers = variable("COLLABEDIT_TEST_KAFKA_CLUSTER");
     // A test before that failed may have left one of them dead.
-    parts::parts(&["up", parts::CLUSTER]).await;
+    parts(&["up", CLUSTER]).await;
     create_named(&bootstrap_servers, &topic_name(), REPLICAS, &[]).await
 }
 

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use test_parts::parts;
 use tokio::time::{Instant, sleep};
 
-use crate::parts::{CLUSTER, parts};
-use crate::{REPLICAS, Topic};
+use crate::{CLUSTER, REPLICAS, Topic};
 
 /// How long the brokers may take for anything before the test has failed.
 const WAIT_MAX: Duration = Duration::from_secs(120);

@@ -5,11 +5,17 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
+use test_parts::{parts, variable};
 use tokio::net::TcpStream;
 
-use crate::parts::{MIRROR_MAKER, REGIONS, WIDE_AREA, parts};
-use crate::{Topic, create_named, topic_name, variable};
+use crate::{Topic, create_named, topic_name};
 
+/// What `cargo xtask parts` calls the brokers of two regions,
+const REGIONS: &str = "kafka-regions";
+/// what lies between them,
+const WIDE_AREA: &str = "wide-area";
+/// and what copies from each to the other.
+const MIRROR_MAKER: &str = "mirror-maker";
 /// The regions, in the order of their brokers.
 const NAMES: [&str; 2] = ["eu", "us"];
 

@@ -1,13 +1,11 @@
 //! A real Kafka broker that is killed while records are appended to it. It is a program of its own,
 //! since nothing else may use the broker meanwhile; `cargo xtask test --only kafka` runs it.
 #![allow(clippy::unwrap_used)] // Tests.
-#![allow(clippy::disallowed_methods)] // The broker's address comes from the environment.
 
 #[path = "kafka/topic.rs"]
 mod topic;
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,10 +15,10 @@ use document_types::{DocumentId, LogOffset, LogPartition};
 use futures::future::join_all;
 use op_log::conformance::read_to_tail;
 use op_log::{AppendError, KafkaOpLog, OpLog, ReadError, ReadLimit};
+use test_parts::parts;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
-use kafka_broker::variable;
 use topic::new_topic;
 
 const FIRST: LogPartition = LogPartition(0);
@@ -36,22 +34,6 @@ static BROKER: Mutex<()> = Mutex::const_new(());
 
 fn document() -> DocumentId {
     DocumentId::parse("doc").unwrap()
-}
-
-/// Runs `cargo xtask parts` with these arguments, for instance to kill the broker.
-fn parts(arguments: &[&str]) {
-    let mut command = Command::new(variable("COLLABEDIT_XTASK"));
-    let status = command.arg("parts").args(arguments).status().unwrap();
-    assert!(
-        status.success(),
-        "`xtask parts {arguments:?}` ended with {status}"
-    );
-}
-
-async fn broker(arguments: &'static [&'static str]) {
-    tokio::task::spawn_blocking(|| parts(arguments))
-        .await
-        .unwrap();
 }
 
 /// Appends records one after the other without waiting for each, until it is told to stop; one whose
@@ -113,8 +95,8 @@ async fn a_killed_broker_has_lost_nothing_and_kept_the_order() {
             while acks.load(Ordering::Relaxed) < kill * ACKS_PER_KILL {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            broker(&["kill", "kafka"]).await;
-            broker(&["up"]).await;
+            parts(&["kill", "kafka"]).await;
+            parts(&["up"]).await;
         }
         let last = acks.load(Ordering::Relaxed) + ACKS_PER_KILL;
         while acks.load(Ordering::Relaxed) < last {
@@ -177,7 +159,7 @@ async fn everything_goes_on_when_the_broker_is_back() {
     let mut waiting = log.read(FIRST, LogOffset(2), ReadLimit::default());
     assert!(futures::poll!(&mut waiting).is_pending());
 
-    broker(&["kill", "kafka"]).await;
+    parts(&["kill", "kafka"]).await;
     let meanwhile = append("meanwhile").await;
     assert!(
         matches!(meanwhile, Err(AppendError::Unknown(_))),
@@ -195,7 +177,7 @@ async fn everything_goes_on_when_the_broker_is_back() {
         "a read at the tail goes on waiting"
     );
 
-    broker(&["up"]).await;
+    parts(&["up"]).await;
     // What is not known is settled by appending it again; it stands before what came after it.
     append("meanwhile").await.unwrap();
     append("after").await.unwrap();

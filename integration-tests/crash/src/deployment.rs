@@ -6,6 +6,8 @@ use crate::ServerCommand;
 pub struct Deployment {
     pub(crate) gateways: Vec<ServerCommand>,
     pub(crate) nodes: Vec<ServerCommand>,
+    /// Which of the nodes do nothing but merge.
+    pub(crate) mergers: Vec<usize>,
     /// Holds the secret that they show each other.
     _token: NamedTempFile,
 }
@@ -22,25 +24,26 @@ impl Deployment {
     ) -> anyhow::Result<Self> {
         let token = NamedTempFile::new()?;
         std::fs::write(token.path(), "the-secret-of-one-test")?;
-        let part = |number, roles: &str| {
+        let part = |number, name, roles: &str| {
             let token = format!("services.token_file={}", token.path().display());
-            anyhow::Ok(node(number)?.with_roles(roles).with(&token))
+            anyhow::Ok(node(number)?.called(name).with_roles(roles).with(&token))
         };
-        let gateways = vec![part(1, r#"["gateway"]"#)?, part(2, r#"["gateway"]"#)?];
-        let nodes = (1..)
-            .zip(roles_of_nodes)
-            .map(|(number, roles)| {
-                let node = part(number, roles)?;
-                // Gateways ask for rooms, and nobody asks a merger.
-                if roles.contains("collaboration") {
-                    return Ok(node.with("services.listen=127.0.0.1:0"));
-                }
-                Ok(node)
-            })
-            .collect::<anyhow::Result<_>>()?;
+        let gateway = |number| part(number, "a gateway", r#"["gateway"]"#);
+        let gateways = vec![gateway(1)?, gateway(2)?];
+        let (mut nodes, mut mergers) = (Vec::new(), Vec::new());
+        for (number, roles) in (1..).zip(roles_of_nodes) {
+            // Gateways ask for rooms, and nobody asks a merger.
+            nodes.push(if roles.contains("collaboration") {
+                part(number, "a node", roles)?.with("services.listen=127.0.0.1:0")
+            } else {
+                mergers.push(nodes.len());
+                part(number, "a merger", roles)?
+            });
+        }
         Ok(Self {
             gateways,
             nodes,
+            mergers,
             _token: token,
         })
     }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,32 +30,47 @@ impl Answers {
         answers.push(answer);
     }
 
-    /// How long the answers took that one of these kills, which are in their order, may have delayed.
-    pub(crate) fn around(&self, kills: &[Instant]) -> Aftermath {
+    /// How long the answers took that these kills, which are in their order, may have delayed, for each
+    /// name of what was killed.
+    pub(crate) fn around(&self, kills: &[Kill]) -> BTreeMap<&'static str, Aftermath> {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut all, mut longest) = (Vec::new(), vec![Duration::ZERO; kills.len()]);
+        let mut delayed = vec![Vec::new(); kills.len()];
         for answer in answers.iter() {
             // One that waited since before two kills is the second one's.
-            let may_delay = |kill: &Instant| {
-                *kill <= answer.answered_at && answer.committed_at <= *kill + AFTERMATH
+            let may_delay = |kill: &Kill| {
+                kill.at <= answer.answered_at && answer.committed_at <= kill.at + AFTERMATH
             };
             if let Some(kill) = kills.iter().rposition(may_delay) {
-                let latency = answer.answered_at - answer.committed_at;
-                all.push(latency);
-                longest[kill] = longest[kill].max(latency);
+                delayed[kill].push(answer.answered_at - answer.committed_at);
             }
         }
-        Aftermath {
-            all: Latencies::of(all),
-            longest: Latencies::of(longest),
+        let mut by_name: BTreeMap<_, (Vec<_>, Vec<_>)> = BTreeMap::new();
+        for (kill, delayed) in kills.iter().zip(delayed) {
+            let (all, longest) = by_name.entry(kill.of).or_default();
+            longest.push(delayed.iter().max().copied().unwrap_or_default());
+            all.extend(delayed);
         }
+        let aftermath = |(of, (all, longest))| {
+            let (all, longest) = (Latencies::of(all), Latencies::of(longest));
+            (of, Aftermath { all, longest })
+        };
+        by_name.into_iter().map(aftermath).collect()
     }
 }
 
-/// How long clients waited for their acknowledgements when brokers were killed.
+/// Something that was done to a run's processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kill {
+    /// What it was done to.
+    pub(crate) of: &'static str,
+    /// When.
+    pub(crate) at: Instant,
+}
+
+/// How long clients waited for their acknowledgements when something was killed.
 #[derive(Clone, Debug, Default)]
 pub struct Aftermath {
-    /// Batches that were in flight at a kill, or begun within ten seconds after one.
+    /// Batches that were in flight at a kill, or begun within ten seconds after one and before the next.
     pub all: Latencies,
     /// Of each kill the batch that waited longest.
     pub longest: Latencies,
@@ -65,8 +81,9 @@ impl fmt::Display for Aftermath {
         let Self { all, longest } = self;
         write!(
             f,
-            "{} batches in flight at a broker's kill or begun within {} s after it were acknowledged \
-             after {all}; the longest of each kill after {longest}",
+            "{} kills; {} batches in flight then or begun within {} s were acknowledged after {all}; \
+             the longest of each kill after {longest}",
+            longest.0.len(),
             all.0.len(),
             AFTERMATH.as_secs()
         )
@@ -113,18 +130,29 @@ mod tests {
     fn a_batch_counts_that_a_kill_may_have_delayed_and_no_other() {
         let (answers, second) = (Answers::default(), Duration::from_secs(1));
         let kill = Instant::now() + 100 * second;
+        let server = |at| Kill { of: "a server", at };
         answers.note(kill - second, second);
         // One was in flight at the kill, one was begun after it, and one long after it.
         answers.note(kill + 3 * second, 4 * second);
         answers.note(kill + 3 * second, 2 * second);
         answers.note(kill + 14 * second, second);
-        let aftermath = answers.around(&[kill]);
+        let aftermaths = answers.around(&[server(kill)]);
+        let aftermath = &aftermaths["a server"];
         assert_eq!(aftermath.all.0, [2 * second, 4 * second]);
         assert_eq!(aftermath.longest.0, [4 * second]);
-        // Each batch is one kill's.
-        let aftermath = answers.around(&[kill, kill + 2 * second]);
+        // Each batch is one kill's,
+        let aftermaths = answers.around(&[server(kill), server(kill + 2 * second)]);
+        let aftermath = &aftermaths["a server"];
         assert_eq!(aftermath.all.0, [2 * second, 4 * second]);
         assert_eq!(aftermath.longest.0, [Duration::ZERO, 4 * second]);
+        // whatever was killed.
+        let broker = Kill {
+            of: "a broker",
+            at: kill + 2 * second,
+        };
+        let aftermaths = answers.around(&[server(kill), broker]);
+        assert_eq!(aftermaths["a server"].longest.0, [Duration::ZERO]);
+        assert_eq!(aftermaths["a broker"].longest.0, [4 * second]);
     }
 
     #[test]

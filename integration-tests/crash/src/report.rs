@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use crate::{Aftermath, Load};
 /// What was done to a server or its log, and which promises were broken.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Times it was killed, or a broker of its log.
+    /// Times that something was killed.
     pub kills: u32,
-    /// How long clients waited when brokers of its log were killed, if any were.
-    pub aftermath: Option<Aftermath>,
+    /// How long clients waited, by what was killed.
+    pub aftermath: BTreeMap<&'static str, Aftermath>,
     /// Kills of which a client had sent operations whose answer never left the server.
     pub kills_in_flight: u32,
     /// Operations that clients were told are durable.
@@ -37,10 +38,10 @@ impl fmt::Display for Report {
             self.violations.len(),
             self.took.as_secs_f64()
         )?;
-        match &self.aftermath {
-            Some(aftermath) => write!(f, "; {aftermath}"),
-            None => Ok(()),
+        for (of, aftermath) in &self.aftermath {
+            write!(f, "\n{of}: {aftermath}")?;
         }
+        Ok(())
     }
 }
 

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::clients::{Clients, InFlight, WAIT_MAX, fresh_replica};
-use crate::latencies::Answers;
+use crate::latencies::{Answers, Kill};
 use crate::recorder::Record;
-use crate::{Brokers, Deployment, Load, Report, ServerCommand, Way};
+use crate::{Dependency, Deployment, Load, Report, ServerCommand};
 
 /// Moments that are looked at before one is taken at which nothing may be in flight.
 const MOMENTS_MAX: u32 = 100;
@@ -24,178 +24,10 @@ const RECOVERY_TIME_MAX: Duration = Duration::from_secs(300);
 /// Pause before a server is asked again that said that it can't answer now.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Kills a server under clients that stay, come back to it and go on. In the end they, a client that
-/// comes new, and the server have to have the same, and all of it.
-///
-/// # Errors
-/// If the run could not be carried through, as when the server does not come up any more.
-pub async fn clients_come_back(command: &ServerCommand, load: &Load) -> anyhow::Result<Report> {
-    nodes_come_back(std::slice::from_ref(command), load).await
-}
-
-/// The same with several servers that share a log: each has its clients, and they are killed in turn.
-///
-/// # Errors
-/// See [`clients_come_back`].
-pub async fn nodes_come_back(commands: &[ServerCommand], load: &Load) -> anyhow::Result<Report> {
-    let mut run = Run::start(commands, load).await?;
-    let mut parties = run.parties(load).await?;
-    while run.goes_on(load) {
-        let node = run.report.kills as usize % run.servers.len();
-        run.kill(node, &mut parties[node], load.operations_per_life())
-            .await?;
-        run.servers[node].restart().await?;
-    }
-    run.finish(parties, load).await
-}
-
-/// Kills brokers of the log that servers share, again and again, while these and their clients stay.
-/// In the end all of them have to have the same, and all of it.
-///
-/// # Errors
-/// If the run could not be carried through, as when nothing is acknowledged any more.
-pub async fn brokers_come_back(
-    commands: &[ServerCommand],
-    brokers: &dyn Brokers,
-    load: &Load,
-) -> anyhow::Result<Report> {
-    let mut run = Run::start(commands, load).await?;
-    let mut parties = run.parties(load).await?;
-    while run.goes_on(load) {
-        let node = run.report.kills as usize % run.servers.len();
-        let clients = &mut parties[node];
-        run.kill_leader(brokers, clients, load.operations_per_life())
-            .await?;
-        run.recover(brokers, clients).await?;
-    }
-    run.finish(parties, load).await
-}
-
-/// Kills a server and its clients together, again and again: what was acknowledged is in nobody's
-/// memory any more when the server starts again, so nobody can give it back. After each restart a
-/// client that comes new and the server have to have all that was ever acknowledged.
-///
-/// # Errors
-/// If the run could not be carried through, as when the server does not come up any more.
-pub async fn clients_die(command: &ServerCommand, load: &Load) -> anyhow::Result<Report> {
-    let mut run = Run::start(std::slice::from_ref(command), load).await?;
-    while run.goes_on(load) && run.report.violations.is_empty() {
-        let first = run.report.kills * load.clients;
-        let url = run.servers[0].process.url();
-        let mut clients =
-            Clients::join(&url, first, load.clients, &run.record, &run.random).await?;
-        run.kill(0, &mut clients, load.operations_per_life())
-            .await?;
-        clients.leave().await?;
-        run.servers[0].restart().await?;
-        run.check(Vec::new()).await?;
-    }
-    run.end()
-}
-
-/// The same with a deployment: clients at gateways, which stand in front of nodes, and all of these
-/// processes are killed in turn.
-///
-/// # Errors
-/// See [`clients_come_back`].
-pub async fn deployment_comes_back(deployment: &Deployment, load: &Load) -> anyhow::Result<Report> {
-    all_come_back(deployment, None, load).await
-}
-
-/// The same with a broker of their log as one more whose turn it is.
-///
-/// # Errors
-/// See [`clients_come_back`].
-pub async fn deployment_and_brokers_come_back(
-    deployment: &Deployment,
-    brokers: &dyn Brokers,
-    load: &Load,
-) -> anyhow::Result<Report> {
-    all_come_back(deployment, Some(brokers), load).await
-}
-
-async fn all_come_back(
-    deployment: &Deployment,
-    brokers: Option<&dyn Brokers>,
-    load: &Load,
-) -> anyhow::Result<Report> {
-    let Deployment {
-        gateways, nodes, ..
-    } = deployment;
-    let mut run = Run::start(nodes, load).await?;
-    let addresses: Vec<_> = run
-        .servers
-        .iter()
-        .filter_map(|node| node.process.services_url())
-        .map(|url| format!("{url:?}"))
-        .collect();
-    let addresses = addresses.join(", ");
-    let mut parties = Vec::new();
-    for (gateway, first) in gateways.iter().zip((0..).step_by(load.clients as usize)) {
-        let gateway = gateway
-            .clone()
-            .with(&format!("services.collaboration=[{addresses}]"))
-            .with(&format!("services.history=[{addresses}]"));
-        let url = run.add(&gateway).await?;
-        let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
-        parties.push(clients.await?);
-    }
-    let turns = run.servers.len() + usize::from(brokers.is_some());
-    while run.goes_on(load) {
-        let process = run.report.kills as usize % turns;
-        if let Some(brokers) = brokers
-            && process == run.servers.len()
-        {
-            let clients = &mut parties[0];
-            run.kill_leader(brokers, clients, load.operations_per_life())
-                .await?;
-            run.recover(brokers, clients).await?;
-            continue;
-        }
-        if process < nodes.len() {
-            run.kill_behind(process, &mut parties[0], load.operations_per_life())
-                .await?;
-        } else {
-            let clients = &mut parties[process - nodes.len()];
-            run.kill(process, clients, load.operations_per_life())
-                .await?;
-        }
-        run.servers[process].restart().await?;
-    }
-    // Nodes are asked through the gateways.
-    run.nodes = run.servers.drain(..nodes.len()).collect();
-    run.finish(parties, load).await
-}
-
-/// Cuts the way between servers of different regions, again and again, each time until their clients have
-/// had `load`'s share of operations acknowledged. In the end everybody has to have the same, and all of it.
-///
-/// # Errors
-/// If the run could not be carried through, as when nothing is acknowledged during a cut.
-pub async fn regions_come_together(
-    commands: &[ServerCommand],
-    way: &dyn Way,
-    load: &Load,
-) -> anyhow::Result<Report> {
-    let mut run = Run::start(commands, load).await?;
-    let mut parties = run.parties(load).await?;
-    for _ in 0..load.kills {
-        way.cut().await;
-        // Each region's clients come to an end of their own before the way is there again.
-        for clients in &mut parties {
-            run.moment_to_kill(clients, load.operations_per_life())
-                .await?;
-        }
-        way.heal().await;
-        run.killed(true);
-    }
-    run.finish(parties, load).await
-}
-
 /// A server in one of its lives.
-struct Server {
-    command: ServerCommand,
-    process: ServerProcess,
+pub(crate) struct Server {
+    pub(crate) command: ServerCommand,
+    pub(crate) process: ServerProcess,
     life: u64,
 }
 
@@ -209,7 +41,7 @@ impl Server {
         })
     }
 
-    async fn restart(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
         self.life += 1;
         let arguments = self.command.arguments(self.life);
         self.process.restart(&arguments).await
@@ -217,23 +49,22 @@ impl Server {
 }
 
 /// Servers, and what was done to them.
-struct Run {
-    servers: Vec<Server>,
+pub(crate) struct Run {
+    pub(crate) servers: Vec<Server>,
     /// Servers that clients don't speak to.
     nodes: Vec<Server>,
     folder: tempfile::TempDir,
     history_path: PathBuf,
-    record: Record,
-    random: Random,
+    pub(crate) record: Record,
+    pub(crate) random: Random,
     /// What the next kill waits for.
     acknowledged_before: u64,
-    /// When brokers were killed.
-    broker_kills: Vec<Instant>,
-    report: Report,
+    kills: Vec<Kill>,
+    pub(crate) report: Report,
 }
 
 impl Run {
-    async fn start(commands: &[ServerCommand], load: &Load) -> anyhow::Result<Self> {
+    pub(crate) async fn start(commands: &[ServerCommand], load: &Load) -> anyhow::Result<Self> {
         let mut folder = tempfile::tempdir()?;
         // What is left of a failed run is worth reading.
         folder.disable_cleanup(true);
@@ -258,13 +89,51 @@ impl Run {
             record,
             random: Random::from_seed(load.seed),
             acknowledged_before: 0,
-            broker_kills: Vec::new(),
+            kills: Vec::new(),
             report,
         };
         for command in commands {
             run.add(command).await?;
         }
         Ok(run)
+    }
+
+    /// Starts the nodes of a deployment, as the first servers, and then its gateways, with clients.
+    pub(crate) async fn deploy(
+        deployment: &Deployment,
+        load: &Load,
+    ) -> anyhow::Result<(Self, Vec<Clients>)> {
+        let mut run = Self::start(&deployment.nodes, load).await?;
+        let addresses: Vec<_> = run
+            .servers
+            .iter()
+            .filter_map(|node| node.process.services_url())
+            .map(|url| format!("{url:?}"))
+            .collect();
+        let addresses = addresses.join(", ");
+        let mut parties = Vec::new();
+        let firsts = (0..).step_by(load.clients as usize);
+        for (gateway, first) in deployment.gateways.iter().zip(firsts) {
+            let gateway = gateway
+                .clone()
+                .with(&format!("services.collaboration=[{addresses}]"))
+                .with(&format!("services.history=[{addresses}]"));
+            let url = run.add(&gateway).await?;
+            let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
+            parties.push(clients.await?);
+        }
+        Ok((run, parties))
+    }
+
+    /// Ends the run of a deployment, whose nodes are asked through the gateways.
+    pub(crate) async fn finish_deployment(
+        mut self,
+        parties: Vec<Clients>,
+        nodes_count: usize,
+        load: &Load,
+    ) -> anyhow::Result<Report> {
+        self.nodes = self.servers.drain(..nodes_count).collect();
+        self.finish(parties, load).await
     }
 
     /// Starts one server more, and says where it serves.
@@ -278,7 +147,7 @@ impl Run {
     }
 
     /// Clients for each server.
-    async fn parties(&self, load: &Load) -> anyhow::Result<Vec<Clients>> {
+    pub(crate) async fn parties(&self, load: &Load) -> anyhow::Result<Vec<Clients>> {
         let mut parties = Vec::new();
         for (server, first) in self
             .servers
@@ -294,7 +163,11 @@ impl Run {
 
     /// Lets the clients come to an end, and holds what they and the servers have against what was
     /// promised.
-    async fn finish(mut self, mut parties: Vec<Clients>, load: &Load) -> anyhow::Result<Report> {
+    pub(crate) async fn finish(
+        mut self,
+        mut parties: Vec<Clients>,
+        load: &Load,
+    ) -> anyhow::Result<Report> {
         for clients in &mut parties {
             self.acknowledge(clients, load.operations).await?;
         }
@@ -305,7 +178,7 @@ impl Run {
 
     /// Whether kills are missing, or kills in flight. An answer may always be quicker than a kill, so
     /// the number of kills that it takes is not known before, but it has an end.
-    fn goes_on(&self, load: &Load) -> bool {
+    pub(crate) fn goes_on(&self, load: &Load) -> bool {
         let Report {
             kills,
             kills_in_flight,
@@ -329,53 +202,59 @@ impl Run {
 
     /// Kills a server once `operations` more are acknowledged since the last kill, at a drawn moment at
     /// which some of its `clients` wait for an answer.
-    async fn kill(
+    pub(crate) async fn kill(
         &mut self,
         node: usize,
         clients: &mut Clients,
         operations: u64,
     ) -> anyhow::Result<()> {
         let in_flight = self.moment_to_kill(clients, operations).await?;
+        let at = Instant::now();
         self.servers[node].process.kill().await?;
         // An answer that left before the kill is still on its way, and counts.
         clients.notice_the_kill().await?;
-        self.killed(clients.was_never_answered(&in_flight));
+        let name = self.servers[node].command.name();
+        self.killed(name, at, clients.was_never_answered(&in_flight));
         Ok(())
     }
 
-    /// Kills a node that stands behind the gateways, in the same way. Clients are not cut off by it, so
+    /// Kills nodes that stand behind the gateways, in the same way. Clients are not cut off by it, so
     /// whether one of them was answered before the kill can't be told: the kill counts as one in flight
     /// if something was.
-    async fn kill_behind(
+    pub(crate) async fn kill_behind(
         &mut self,
-        node: usize,
+        name: &'static str,
+        nodes: &[usize],
         clients: &mut Clients,
         operations: u64,
     ) -> anyhow::Result<()> {
         let in_flight = self.moment_to_kill(clients, operations).await?;
-        self.servers[node].process.kill().await?;
-        self.killed(!in_flight.is_empty());
+        let at = Instant::now();
+        for node in nodes {
+            self.servers[*node].process.kill().await?;
+        }
+        self.killed(name, at, !in_flight.is_empty());
         Ok(())
     }
 
-    /// Kills the broker that leads the document's partition, in the same way. The kill counts as one in
-    /// flight if something is unanswered once the broker is dead.
-    async fn kill_leader(
+    /// Kills that of a dependency which the document needs, in the same way. The kill counts as one in
+    /// flight if something is unanswered once it is dead.
+    pub(crate) async fn kill_dependency(
         &mut self,
-        brokers: &dyn Brokers,
+        dependency: &dyn Dependency,
         clients: &mut Clients,
         operations: u64,
     ) -> anyhow::Result<()> {
         self.moment_to_kill(clients, operations).await?;
-        self.broker_kills.push(Instant::now());
-        brokers.kill_leader(&self.record.document).await?;
-        self.killed(!clients.in_flight().is_empty());
+        let at = Instant::now();
+        dependency.kill(&self.record.document).await?;
+        self.killed(dependency.name(), at, !clients.in_flight().is_empty());
         Ok(())
     }
 
     /// Waits until `operations` more are acknowledged since the last kill, and then for a drawn moment at
     /// which some of `clients` wait for an answer. Says for which.
-    async fn moment_to_kill(
+    pub(crate) async fn moment_to_kill(
         &self,
         clients: &mut Clients,
         operations: u64,
@@ -386,16 +265,22 @@ impl Run {
     }
 
     /// Counts a kill.
-    fn killed(&mut self, is_in_flight: bool) {
+    pub(crate) fn killed(&mut self, of: &'static str, at: Instant, is_in_flight: bool) {
+        self.kills.push(Kill { of, at });
         self.report.kills += 1;
         self.report.kills_in_flight += u32::from(is_in_flight);
         self.acknowledged_before = self.record.acknowledged.borrow().operations;
     }
 
-    /// Waits until the broker that was killed is back.
-    async fn recover(&self, brokers: &dyn Brokers, clients: &mut Clients) -> anyhow::Result<()> {
+    /// Waits until what was killed is back.
+    pub(crate) async fn recover(
+        &self,
+        dependency: &dyn Dependency,
+        clients: &mut Clients,
+    ) -> anyhow::Result<()> {
+        let back = dependency.recover();
         clients
-            .until_within(RECOVERY_TIME_MAX, "the broker is back", brokers.recover())
+            .until_within(RECOVERY_TIME_MAX, "what was killed is back", back)
             .await?
     }
 
@@ -418,7 +303,7 @@ impl Run {
 
     /// Compares what was promised up to now with `replicas`, and with a fresh client and the state of
     /// each server.
-    async fn check(&mut self, mut replicas: Vec<Replica>) -> anyhow::Result<()> {
+    pub(crate) async fn check(&mut self, mut replicas: Vec<Replica>) -> anyhow::Result<()> {
         for server in &self.servers {
             let url = server.process.url();
             replicas.push(fresh_replica(&url, &self.record).await?);
@@ -429,12 +314,10 @@ impl Run {
         Ok(())
     }
 
-    fn end(mut self) -> anyhow::Result<Report> {
+    pub(crate) fn end(mut self) -> anyhow::Result<Report> {
         self.report.took = self.record.began.elapsed();
         self.report.operations_acknowledged = self.record.acknowledged.borrow().operations;
-        if !self.broker_kills.is_empty() {
-            self.report.aftermath = Some(self.record.answers.around(&self.broker_kills));
-        }
+        self.report.aftermath = self.record.answers.around(&self.kills);
         println!("{}", self.report);
         if self.report.violations.is_empty() {
             self.folder.disable_cleanup(false);

@@ -25,6 +25,7 @@ impl PlantedBug {
 /// Which server is started, and how.
 #[derive(Clone, Debug)]
 pub struct ServerCommand {
+    name: &'static str,
     binary: PathBuf,
     settings: Vec<String>,
     lossy: Option<Lossy>,
@@ -44,6 +45,7 @@ impl ServerCommand {
     /// If it was not built.
     pub fn real() -> anyhow::Result<Self> {
         Ok(Self {
+            name: "a server",
             binary: real_binary()?,
             settings: Vec::new(),
             lossy: None,
@@ -55,11 +57,23 @@ impl ServerCommand {
     /// `lossy-server`, starts it. What of it is lost is drawn from `seed`.
     pub fn lossy(binary: impl Into<PathBuf>, seed: u64, bug: Option<PlantedBug>) -> Self {
         Self {
+            name: "a server",
             binary: binary.into(),
             settings: Vec::new(),
             lossy: Some(Lossy { seed, bug }),
             is_part: false,
         }
+    }
+
+    /// The same command under a name of its own in reports, as in `a gateway`.
+    #[must_use]
+    pub(crate) fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// What reports call it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The same command with one setting more, as in `node=2`.

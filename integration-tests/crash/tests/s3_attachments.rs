@@ -1,10 +1,8 @@
 //! Attachments in a real S3 server that is killed. `cargo xtask test --only s3` runs it.
 #![allow(clippy::unwrap_used)] // A helper that fails fails its test.
-#![allow(clippy::disallowed_methods)] // The parts' addresses come from the environment.
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use bytes::Bytes;
 use collabedit_sdk::{Client, DocumentId, Options};
@@ -13,22 +11,9 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use server_process::{ServerProcess, real_binary};
+use test_parts::{parts, variable};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-
-/// A variable that `cargo xtask test` sets.
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name}: run `cargo xtask test --only s3`"))
-}
-
-async fn parts(arguments: &'static [&'static str]) {
-    let run = move || {
-        let mut command = Command::new(variable("COLLABEDIT_XTASK"));
-        let status = command.arg("parts").args(arguments).status().unwrap();
-        assert!(status.success(), "`xtask parts {arguments:?}`: {status}");
-    };
-    tokio::task::spawn_blocking(run).await.unwrap();
-}
 
 /// The setting of a server whose attachments are below `prefix` in the bucket.
 fn below(prefix: &str) -> [String; 1] {

@@ -112,16 +112,37 @@ impl ServerProcess {
     /// # Errors
     /// If it does not end well, or not in time.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let id = self.process_id.to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await?;
-        ensure!(asked.success(), "the server can't be asked to end");
+        self.signal("TERM").await?;
         let ended = timeout(STOP_TIME_MAX, self.child.wait()).await;
         let status = ended.context("the server does not end")??;
         ensure!(status.success(), "the server ended with {status}");
         Ok(())
     }
 
-    /// Starts it again after a kill, on what the kill has left.
+    /// Makes the process hang, with all that it has in memory, until it is told to [`go_on`](Self::go_on).
+    ///
+    /// # Errors
+    /// If it runs no more.
+    pub async fn hang(&self) -> anyhow::Result<()> {
+        self.signal("STOP").await
+    }
+
+    /// Ends a hang.
+    ///
+    /// # Errors
+    /// See [`hang`](Self::hang).
+    pub async fn go_on(&self) -> anyhow::Result<()> {
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let (signal, id) = (format!("-{signal}"), self.process_id.to_string());
+        let sent = Command::new("kill").args([&signal, &id]).status().await?;
+        ensure!(sent.success(), "the server can't be sent {signal}");
+        Ok(())
+    }
+
+    /// Starts it again after it has ended, on what was left.
     ///
     /// # Errors
     /// If it does not come up again.

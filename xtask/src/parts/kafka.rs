@@ -8,7 +8,7 @@ use std::{slice, thread};
 use anyhow::Context;
 
 use super::place::Place;
-use super::{Part, Server};
+use super::{Part, Server, always, nothing};
 use crate::command::{command, output, root, run, target_dir};
 use crate::toolchain::{self, JAVA, MAVEN};
 
@@ -16,10 +16,12 @@ use crate::toolchain::{self, JAVA, MAVEN};
 pub const PART: Part = Part {
     name: "kafka",
     process_count: 1,
+    is_installed: always,
     prepare: |places| {
         let class_path = install()?;
         prepare(places, "Y29sbGFiZWRpdC1kZXYtMQ", &class_path)
     },
+    settle: nothing,
     variables: |places| {
         Ok(vec![(
             "COLLABEDIT_TEST_KAFKA",
@@ -32,10 +34,12 @@ pub const PART: Part = Part {
 pub const CLUSTER: Part = Part {
     name: "kafka-cluster",
     process_count: 3,
+    is_installed: always,
     prepare: |places| {
         let class_path = install()?;
         prepare(places, "Y29sbGFiZWRpdC1kZXYtMg", &class_path)
     },
+    settle: nothing,
     variables: |places| {
         let brokers = addresses(places, "broker")?;
         Ok(vec![("COLLABEDIT_TEST_KAFKA_CLUSTER", brokers)])
@@ -47,6 +51,7 @@ pub const CLUSTER: Part = Part {
 pub const REGIONS: Part = Part {
     name: "kafka-regions",
     process_count: 2,
+    is_installed: always,
     prepare: |places| {
         let class_path = install()?;
         let ids = ["Y29sbGFiZWRpdC1kZXYtMw", "Y29sbGFiZWRpdC1kZXYtNA"];
@@ -56,6 +61,7 @@ pub const REGIONS: Part = Part {
         }
         Ok(brokers)
     },
+    settle: nothing,
     variables: |places| {
         let brokers = addresses(places, "broker")?;
         Ok(vec![("COLLABEDIT_TEST_KAFKA_REGIONS", brokers)])

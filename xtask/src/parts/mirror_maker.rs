@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::kafka::{FROM_AFAR, REGIONS, address, install, java_options};
 use super::place::Place;
 use super::wide_area::NAMES;
-use super::{Part, Server};
+use super::{Part, Server, always, nothing};
 use crate::command::{command, root};
 
 /// What each is run with.
@@ -17,6 +17,7 @@ const SETTINGS: &str = "infra/mirror-maker/mirror-maker.properties";
 pub const PART: Part = Part {
     name: "mirror-maker",
     process_count: 2,
+    is_installed: always,
     prepare: |places| {
         let class_path = install()?;
         let brokers = REGIONS.places();
@@ -37,6 +38,7 @@ pub const PART: Part = Part {
             })
             .collect()
     },
+    settle: nothing,
     variables: |_| Ok(Vec::new()),
 };
 

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::place::Place;
-use super::{Part, Server};
+use super::{Part, Server, always, nothing};
 use crate::command::{cargo, command, run, target_dir};
 
 pub const PART: Part = Part {
     name: "s3",
     process_count: 1,
+    is_installed: always,
     prepare,
+    settle: nothing,
     variables: |places| {
         Ok(vec![
             (

@@ -2,7 +2,7 @@
 
 use super::kafka::{BEHIND, FROM_AFAR, REGIONS, address};
 use super::place::Place;
-use super::{Part, Server};
+use super::{Part, Server, always, nothing};
 use crate::command::command;
 use crate::go;
 
@@ -11,7 +11,9 @@ use crate::go;
 pub const PART: Part = Part {
     name: "wide-area",
     process_count: 1,
+    is_installed: always,
     prepare,
+    settle: nothing,
     variables: |places| {
         let address = address(&places[0], "control")?;
         Ok(vec![("COLLABEDIT_TEST_WIDE_AREA", address)])

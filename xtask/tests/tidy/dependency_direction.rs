@@ -111,17 +111,22 @@ fn what_a_crate_encapsulates_no_other_crate_knows() {
     assert_none(&complaints);
 }
 
+/// Crates that only tests need.
+const FOR_TESTS: [&str; 3] = ["testkit", "test-parts", "kafka-broker"];
+
 #[test]
 fn what_tests_share_is_not_in_what_ships() {
     let mut complaints = Vec::new();
     for package in members() {
         let name = package["name"].as_str().unwrap();
-        let ships = Layer::of(package) != Layer::Tool && name != "testkit";
+        let ships = Layer::of(package) != Layer::Tool && !FOR_TESTS.contains(&name);
         // Replaying a plan of edits against a server is a command of the server's, and uses the plans.
         let replays = name == "replay";
-        let shared = dependencies(package).any(|(on, for_tests)| on == "testkit" && !for_tests);
-        if ships && !replays && shared {
-            complaints.push(format!("{name} needs testkit outside of its tests"));
+        for (dependency, for_tests) in dependencies(package) {
+            let may = for_tests || (replays && dependency == "testkit");
+            if ships && !may && FOR_TESTS.contains(&dependency) {
+                complaints.push(format!("{name} needs {dependency} outside of its tests"));
+            }
         }
     }
     assert_none(&complaints);

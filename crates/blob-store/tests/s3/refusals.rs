@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use blob_store::{BlobError, BlobStore, OpenError};
 use document_types::limits::{BLOB_OPERATION_TIME_MAX, BLOB_RETRIES_MAX};
+use test_parts::variable;
 use tokio::time::Instant;
 
 use super::canned::CannedServer;
-use super::server::{settings, variable};
+use super::server::settings;
 
 async fn open(server: &CannedServer) -> Result<BlobStore, OpenError> {
     BlobStore::open(&settings(&server.endpoint(), "blobs", "p")).await

@@ -5,16 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use blob_store::BlobSettings;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
-
-/// A variable that `cargo xtask test` sets.
-pub fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!(
-            "{name} is not set, so there is no server to test against: run \
-             `cargo xtask test --only s3`, or see `cargo xtask parts --help`"
-        )
-    })
-}
+use test_parts::variable;
 
 /// The server, as `http://HOST:PORT`.
 pub fn endpoint() -> String {

@@ -3,8 +3,9 @@ use blob_store::{BlobId, BlobStore};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
+use test_parts::variable;
 
-use super::server::{bucket, endpoint, new_prefix, objects, settings, variable};
+use super::server::{bucket, endpoint, new_prefix, objects, settings};
 
 /// A store under a prefix of its own, by the settings that a node would have.
 async fn in_s3() -> (Subject, ()) {
