@@ -59,8 +59,9 @@ pub const INSERTED_TEXT_PER_IMPORT_BYTES_MAX: usize = 16 * 1024;
 /// the engine does not make one run of it.
 pub const INSERTED_PIECE_BYTES_MAX: usize = 1024;
 /// One update that a client may send. Larger spans are refused; those between
-/// [`INSERTED_TEXT_PER_IMPORT_BYTES_MAX`] and this are cut into slices by the gate.
-pub const UPDATE_BYTES_MAX: usize = 1024 * 1024;
+/// [`INSERTED_TEXT_PER_IMPORT_BYTES_MAX`] and this are cut into slices by the gate. One of this size goes
+/// into a record, with what the gate stamps it with.
+pub const UPDATE_BYTES_MAX: usize = 960 * 1024;
 /// Operations (atoms) one update may hold.
 pub const OPERATIONS_PER_UPDATE_MAX: u32 = 1_000_000;
 /// Changes one update may hold.
@@ -133,8 +134,15 @@ pub const SUSPENSION: Duration = Duration::from_secs(60 * 60);
 
 /// How long a flush waits for company before the first of a flight.
 pub const FLUSH_WAIT_MAX: Duration = Duration::from_millis(10);
-/// Payload bytes of one record.
+/// Bytes of a record's updates, with what each is stamped with. An update that has more alone has a record
+/// to itself.
 pub const RECORD_PAYLOAD_BYTES_MAX: usize = 768 * 1024;
+/// Bytes of what a record says of one update besides the update, its dependencies, and ids that are texts.
+pub const RECORD_STAMP_BYTES_MAX: usize = 256;
+/// Bytes of one dependency of an update in a record.
+pub const RECORD_DEPENDENCY_BYTES_MAX: usize = 24;
+/// Bytes of an update in a record to itself, with what it is stamped with.
+pub const RECORD_UPDATE_BYTES_MAX: usize = LOG_RECORD_BYTES_MAX - 4096;
 /// Updates in one record.
 pub const UPDATES_PER_RECORD_MAX: usize = 512;
 /// Commands that may wait in front of a room.
@@ -531,7 +539,8 @@ pub const REPLAY_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 const _: () = assert!(FRAGMENT_BYTES_MAX + 4096 < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_OUT_PAYLOAD_BYTES <= FRAGMENT_BYTES_MAX);
 const _: () = assert!(UPDATE_BYTES_MAX as u64 / FRAGMENTS_PER_BATCH_MAX <= 4096);
-const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX < LOG_RECORD_BYTES_MAX);
+const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX < RECORD_UPDATE_BYTES_MAX);
+const _: () = assert!(UPDATE_BYTES_MAX + 32 * 1024 < RECORD_UPDATE_BYTES_MAX);
 const _: () = assert!(MERGE_TRANSACTION_BYTES_MAX < TRANSACTION_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX < VALUE_BYTES_MAX);
 const _: () =

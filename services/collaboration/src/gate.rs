@@ -15,8 +15,9 @@ use bytes::Bytes;
 use clock::{Clock, HybridLogicalClock};
 use crdt_document::{InspectError, inspect, split_update};
 use document_types::limits::{
-    INSERTED_TEXT_PER_IMPORT_BYTES_MAX, RECORD_PAYLOAD_BYTES_MAX, UPDATE_BYTES_MAX,
-    UPDATES_PER_BATCH_MAX, UPDATES_PER_RECORD_MAX,
+    INSERTED_TEXT_PER_IMPORT_BYTES_MAX, RECORD_DEPENDENCY_BYTES_MAX, RECORD_PAYLOAD_BYTES_MAX,
+    RECORD_STAMP_BYTES_MAX, RECORD_UPDATE_BYTES_MAX, UPDATE_BYTES_MAX, UPDATES_PER_BATCH_MAX,
+    UPDATES_PER_RECORD_MAX,
 };
 use document_types::record::{OperationKind, Payload, Stamp, StampedUpdate};
 use document_types::{
@@ -71,6 +72,16 @@ impl Offer {
     pub(crate) fn judge(&self, admission: &Admission) -> Verdict {
         let builds_on = [self.dependencies.as_slice(), &self.references].concat();
         admission.judge_span(&self.author, self.span, self.digest, &builds_on)
+    }
+
+    /// What it takes in a record, at most.
+    fn record_bytes(&self) -> usize {
+        let dependencies = self.dependencies.as_slice().len() * RECORD_DEPENDENCY_BYTES_MAX;
+        let ids = self.author.user.as_str().len()
+            + self.author.device.as_str().len()
+            + self.session.as_str().len()
+            + self.correlation_id.len();
+        self.bytes.len() + dependencies + ids + RECORD_STAMP_BYTES_MAX
     }
 }
 
@@ -142,7 +153,7 @@ impl Gate {
             let message = "a block holds the operations of one peer";
             return Err(Refusal::new(ErrorCode::InvalidUpdate, message));
         };
-        Ok(Offer {
+        let offer = Offer {
             batch: sender.batch,
             author: sender.principal.clone(),
             session: sender.session.clone(),
@@ -155,7 +166,13 @@ impl Gate {
             digest: Digest::of(&bytes),
             bytes,
             received,
-        })
+        };
+        if offer.record_bytes() > RECORD_UPDATE_BYTES_MAX {
+            let message = "the update names too many operations of others that it builds on: send its \
+                           changes in several";
+            return Err(Refusal::new(ErrorCode::TooLarge, message));
+        }
+        Ok(offer)
     }
 
     /// Gives what passed the dry run its time.
@@ -225,7 +242,7 @@ pub(crate) fn sequence(admission: &Admission, queue: &mut VecDeque<Offer>) -> Se
                 break;
             };
             let full = sequenced.ready.len() >= UPDATES_PER_RECORD_MAX
-                || (bytes + offer.bytes.len() > RECORD_PAYLOAD_BYTES_MAX
+                || (bytes + offer.record_bytes() > RECORD_PAYLOAD_BYTES_MAX
                     && !sequenced.ready.is_empty());
             let builds_on = [offer.dependencies.as_slice(), &offer.references].concat();
             let verdict = layer.judge_span(&offer.author, offer.span, offer.digest, &builds_on);
@@ -237,7 +254,7 @@ pub(crate) fn sequence(admission: &Admission, queue: &mut VecDeque<Offer>) -> Se
                 _ if full => queue.push_back(offer),
                 Verdict::Admit if !is_large => {
                     moved = true;
-                    bytes += offer.bytes.len();
+                    bytes += offer.record_bytes();
                     layer.admit_span(&offer.author, offer.span, offer.digest);
                     sequenced.ready.push(offer);
                 }
@@ -298,4 +315,96 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use document_types::limits::LOG_RECORD_BYTES_MAX;
+    use document_types::record::{Body, Document, NodePosition, OpRecord};
+    use document_types::{
+        DeviceId, HlcTimestamp, NodeEpoch, NodeId, PeerId, RegionId, TraceContext, UserId,
+    };
+
+    use super::*;
+
+    /// An update of so many bytes that builds on so many operations.
+    fn offer(bytes_count: usize, dependencies_count: u64) -> Offer {
+        let bytes = Bytes::from(vec![7; bytes_count]);
+        let last = |peer| OpId {
+            peer: PeerId(u64::MAX - peer),
+            counter: u32::MAX,
+        };
+        Offer {
+            batch: 1,
+            author: Principal {
+                user: UserId::parse(&"u".repeat(128)).unwrap(),
+                device: DeviceId::parse(&"d".repeat(128)).unwrap(),
+            },
+            session: SessionId::parse(&"s".repeat(64)).unwrap(),
+            correlation_id: "c".repeat(256),
+            span: CounterSpan {
+                peer: PeerId(u64::MAX),
+                start: u32::MAX - 1,
+                end: u32::MAX,
+            },
+            dependencies: (0..dependencies_count).map(last).collect(),
+            references: Vec::new(),
+            kinds: (1..=8)
+                .map(|kind| OperationKind::try_from(kind).unwrap())
+                .collect(),
+            inserted_text_bytes: u32::MAX,
+            digest: Digest::of(&bytes),
+            bytes,
+            received: Instant::now(),
+        }
+    }
+
+    fn record_bytes(offers: &[Offer]) -> usize {
+        let stamp = |offer: &Offer| StampedUpdate {
+            stamp: Stamp {
+                hlc: HlcTimestamp::from_u64(u64::MAX),
+                author: offer.author.clone(),
+                session: offer.session.clone(),
+                correlation_id: offer.correlation_id.clone(),
+                trace: TraceContext::parse(&format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16))),
+            },
+            span: offer.span,
+            dependencies: offer.dependencies.clone(),
+            kinds: offer.kinds.clone(),
+            digest: offer.digest,
+            receipt: Bytes::new(),
+            inserted_text_bytes: offer.inserted_text_bytes,
+            payload: Payload::Inline(offer.bytes.clone()),
+        };
+        let record = OpRecord {
+            position: NodePosition {
+                region: RegionId::parse("a-region").unwrap(),
+                node: NodeId(u32::MAX),
+                epoch: NodeEpoch(u64::MAX),
+                sequence: u64::MAX,
+            },
+            traceparent: String::new(),
+            body: Body::Updates(Document {
+                id: DocumentId::parse(&"d".repeat(128)).unwrap(),
+                content: offers.iter().map(stamp).collect(),
+            }),
+        };
+        record.encode().len()
+    }
+
+    #[test]
+    fn what_is_let_into_one_record_goes_into_one() {
+        for (bytes_count, dependencies_count) in
+            [(UPDATE_BYTES_MAX, 0), (500_000, 20_000), (10, 0), (10, 50)]
+        {
+            let offer = offer(bytes_count, dependencies_count);
+            let (one, count_max) = (offer.record_bytes(), UPDATES_PER_RECORD_MAX);
+            assert!(one <= RECORD_UPDATE_BYTES_MAX);
+            let count = (RECORD_PAYLOAD_BYTES_MAX / one).clamp(1, count_max);
+            let (said, has) = (count * one, record_bytes(&vec![offer; count]));
+            assert!(has <= LOG_RECORD_BYTES_MAX, "{count} have {has} bytes");
+            // What names the record is counted apart.
+            assert!(has <= said + 512, "{has} bytes, and {said} were counted");
+        }
+    }
 }
