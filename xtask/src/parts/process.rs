@@ -16,6 +16,8 @@ use crate::command::{command, output};
 const READY_TIME_MAX: Duration = Duration::from_secs(120);
 const STOP_TIME_MAX: Duration = Duration::from_secs(20);
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Before a process that found its port taken is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 fn id_file(place: &Place) -> PathBuf {
@@ -73,7 +75,7 @@ pub fn start(servers: Vec<(&Place, Server)>) -> anyhow::Result<()> {
 /// A process that is not ready yet.
 struct Starting<'a> {
     place: &'a Place,
-    ready_text: &'static str,
+    server: Server,
     child: Child,
     since: Instant,
     /// When it is next said that this takes long.
@@ -81,26 +83,12 @@ struct Starting<'a> {
 }
 
 impl<'a> Starting<'a> {
-    fn spawn(place: &'a Place, server: Server) -> anyhow::Result<Self> {
-        let Server {
-            mut command,
-            ready_text,
-        } = server;
-        let name = &place.name;
-        let printed = File::create(log(place)).context("the part's log can't be written")?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(printed.try_clone()?)
-            .stderr(printed)
-            // A Ctrl-C in this terminal is not meant for it.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("{name} did not start"))?;
-        fs::write(id_file(place), child.id().to_string())?;
-        println!("{name}: starting");
+    fn spawn(place: &'a Place, mut server: Server) -> anyhow::Result<Self> {
+        let child = spawn(place, &mut server)?;
+        println!("{}: starting", place.name);
         Ok(Self {
             place,
-            ready_text,
+            server,
             child,
             since: Instant::now(),
             progress: PROGRESS_INTERVAL,
@@ -111,11 +99,17 @@ impl<'a> Starting<'a> {
         let name = &self.place.name;
         let said = fs::read_to_string(log(self.place)).unwrap_or_default();
         let waited = self.since.elapsed();
-        if said.contains(self.ready_text) {
+        if said.contains(self.server.ready_text) {
             println!("{name}: ready after {:.1} s", waited.as_secs_f64());
             return Ok(true);
         }
         let problem = match self.child.try_wait()? {
+            // What is left of the connections of one that was killed keeps the port for a moment.
+            Some(_) if says_port_is_taken(&said) && waited < READY_TIME_MAX => {
+                sleep(RESTART_PAUSE);
+                self.child = spawn(self.place, &mut self.server)?;
+                return Ok(false);
+            }
             Some(status) => format!("ended with {status}"),
             None if waited > READY_TIME_MAX => {
                 stop(std::slice::from_ref(self.place));
@@ -136,6 +130,27 @@ impl<'a> Starting<'a> {
             log(self.place).display()
         );
     }
+}
+
+fn spawn(place: &Place, server: &mut Server) -> anyhow::Result<Child> {
+    let printed = File::create(log(place)).context("the part's log can't be written")?;
+    let child = server
+        .command
+        .stdin(Stdio::null())
+        .stdout(printed.try_clone()?)
+        .stderr(printed)
+        // A Ctrl-C in this terminal is not meant for it.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("{} did not start", place.name))?;
+    fs::write(id_file(place), child.id().to_string())?;
+    Ok(child)
+}
+
+fn says_port_is_taken(said: &str) -> bool {
+    ["address in use", "address already in use"]
+        .iter()
+        .any(|text| said.to_lowercase().contains(text))
 }
 
 /// Asks processes to end and waits for them; kills those that take too long.
