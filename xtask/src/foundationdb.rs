@@ -18,6 +18,7 @@ pub const LIVE: Step = Step {
     shows: "the store in a real FoundationDB cluster: conformance, conflicts, several processes, and \
             deployments over it and Kafka that are killed, the cluster and the brokers included",
     needs: &[],
+    mostly_waits: false,
     run: test_live,
 };
 

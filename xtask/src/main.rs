@@ -4,6 +4,7 @@
 // A development tool reads the environment and the time as any program does.
 #![allow(clippy::disallowed_methods)]
 
+mod beside;
 mod chromium;
 mod codegen;
 mod command;

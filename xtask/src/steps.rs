@@ -11,6 +11,8 @@ pub struct Step {
     pub shows: &'static str,
     /// Steps that have to pass before it can run.
     pub needs: &'static [&'static str],
+    /// Whether it waits more than it computes, so that the steps behind it need not wait for it.
+    pub mostly_waits: bool,
     /// Does it.
     pub run: fn() -> anyhow::Result<()>,
 }
@@ -21,12 +23,14 @@ pub const STEPS: &[Step] = &[
         name: "format",
         shows: "Rust sources are formatted",
         needs: &[],
+        mostly_waits: false,
         run: || run(cargo(&["fmt", "--all", "--check"])),
     },
     Step {
         name: "tidy",
         shows: "house rules: dependency direction, files, manifests, licences, documents' links",
         needs: &[],
+        mostly_waits: false,
         run: || {
             run(cargo(&[
                 "test",
@@ -41,18 +45,21 @@ pub const STEPS: &[Step] = &[
         name: "advisories",
         shows: "no dependency has a known vulnerability (where cargo-deny is installed)",
         needs: &[],
+        mostly_waits: false,
         run: advisories,
     },
     Step {
         name: "lint",
         shows: "clippy has nothing to say, of the FoundationDB adapter neither (where libclang is)",
         needs: &[],
+        mostly_waits: false,
         run: lint,
     },
     Step {
         name: "proto",
         shows: "buf has nothing to say of the gRPC API",
         needs: &[],
+        mostly_waits: false,
         run: || {
             let buf = go::install("github.com/bufbuild/buf/cmd/buf", "v1.57.2")?;
             run(command(buf, &["lint", "proto"]))
@@ -62,54 +69,63 @@ pub const STEPS: &[Step] = &[
         name: "web-packages",
         shows: "npm packages install from the lock file",
         needs: &[],
+        mostly_waits: false,
         run: web::install_packages,
     },
     Step {
         name: "web-check",
         shows: "TypeScript and Svelte sources are formatted, linted and type-checked",
         needs: &["web-packages"],
+        mostly_waits: false,
         run: || web::run_script("check"),
     },
     Step {
         name: "web-unit",
         shows: "TypeScript unit tests, golden vectors included",
         needs: &["web-packages"],
+        mostly_waits: false,
         run: || web::run_script("test"),
     },
     Step {
         name: "web-editor",
         shows: "the web editor builds",
         needs: &["web-packages"],
+        mostly_waits: false,
         run: web::build_editor,
     },
     Step {
         name: "server",
         shows: "the server builds, with the editor in it, and so do all Rust tests",
         needs: &["web-editor"],
+        mostly_waits: false,
         run: || run(rust_tests(&["--no-run"])),
-    },
-    Step {
-        name: "rust",
-        shows: "every Rust test: units, conformance suites, simulation, crashes, the real binary",
-        needs: &["server"],
-        run: || run(rust_tests(&[])),
     },
     Step {
         name: "kafka",
         shows: "the log in real Kafka brokers: conformance, kills, recovery, nodes that share it",
         needs: &["server"],
+        mostly_waits: true,
         run: kafka,
+    },
+    Step {
+        name: "rust",
+        shows: "every Rust test: units, conformance suites, simulation, crashes, the real binary",
+        needs: &["server"],
+        mostly_waits: false,
+        run: || run(rust_tests(&[])),
     },
     Step {
         name: "s3",
         shows: "blobs and attachments in a real S3 server: conformance, kills, recovery",
         needs: &["server"],
+        mostly_waits: false,
         run: s3,
     },
     Step {
         name: "stock-clients",
         shows: "the Loro team's own client, unchanged, against the real server",
         needs: &["server"],
+        mostly_waits: false,
         run: || {
             web::install_stock_clients()?;
             web::run_script_against_server("test:stock-clients")
@@ -119,6 +135,7 @@ pub const STEPS: &[Step] = &[
         name: "browser",
         shows: "the editor in real Chromium, against the real server",
         needs: &["server"],
+        mostly_waits: false,
         run: || {
             chromium::ensure()?;
             web::run_script_against_server("test:browser")

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 
+use crate::beside::{Beside, alone};
 use crate::steps::{STEPS, Step};
 use crate::{foundationdb, toolchain};
 
@@ -18,6 +19,9 @@ pub struct Arguments {
     /// Run nothing but the tests in the FoundationDB cluster whose cluster file FDB_CLUSTER_FILE names
     #[arg(long, conflicts_with = "only")]
     foundationdb: bool,
+    /// Run this one step, and not what it needs
+    #[arg(long, hide = true, conflicts_with_all = ["only", "foundationdb"])]
+    step: Option<String>,
 }
 
 /// How one step ended.
@@ -27,9 +31,25 @@ struct Outcome {
     error: Option<anyhow::Error>,
 }
 
+impl Outcome {
+    /// Says at once what failed.
+    fn new(name: &'static str, took: Duration, error: Option<anyhow::Error>) -> Self {
+        if let Some(error) = &error {
+            println!("--- {name} FAILED: {error:#}");
+        }
+        Self { name, took, error }
+    }
+}
+
 /// Runs the steps. A failing one fails those that need it and no others, so that one run shows all
 /// that is wrong.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(name) = &arguments.step {
+        let step = STEPS.iter().find(|step| step.name == name);
+        return (step
+            .with_context(|| format!("there is no step {name:?}"))?
+            .run)();
+    }
     let steps = if arguments.foundationdb {
         vec![&foundationdb::LIVE]
     } else {
@@ -50,27 +70,35 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     toolchain::check()?;
 
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for step in steps {
+    let mut beside = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
         println!("\n=== {}: {}", step.name, step.shows);
         let started = Instant::now();
         let error = match missing(step, &outcomes) {
             Some(needed) => Some(anyhow!("not run, since {needed} failed")),
+            None if step.mostly_waits && index + 1 < steps.len() => {
+                match alone(step).and_then(|command| Beside::start(step, command)) {
+                    Ok(running) => {
+                        beside.push(running);
+                        continue;
+                    }
+                    Err(error) => Some(error),
+                }
+            }
             None => (step.run)().err(),
         };
-        if let Some(error) = &error {
-            println!("--- {} FAILED: {error:#}", step.name);
-        }
-        outcomes.push(Outcome {
-            name: step.name,
-            took: started.elapsed(),
-            error,
-        });
+        outcomes.push(Outcome::new(step.name, started.elapsed(), error));
+    }
+    for running in beside {
+        let name = running.step.name;
+        let (took, result) = running.finish();
+        outcomes.push(Outcome::new(name, took, result.err()));
     }
     summarize(&outcomes)
 }
 
 /// The steps that contain `pattern`, with those they need, in their order.
-fn selected<'a>(steps: &'a [Step], pattern: Option<&str>) -> Vec<&'a Step> {
+fn selected(steps: &'static [Step], pattern: Option<&str>) -> Vec<&'static Step> {
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     // Needs point backwards, so one pass from the end finds them all.
     for step in steps.iter().rev() {
