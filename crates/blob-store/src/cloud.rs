@@ -46,6 +46,9 @@ fn client_error(error: object_store::Error) -> OpenError {
 }
 
 fn client(allow_http: bool) -> ClientOptions {
+    // The client takes the process's provider, which may be there already. This one builds in seconds; the one
+    // it would bring by itself takes minutes.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     ClientOptions::new()
         .with_allow_http(allow_http)
         .with_connect_timeout(BLOB_CONNECT_TIME_MAX)
