@@ -16,7 +16,12 @@ export function fixture(settings = async () => []) {
 
     /** Somebody opens a page, a new document by default. */
     async arrives(/** @type {string} */ name, path = "/new", options = {}) {
-      const person = await Person.arrive(state.browser, name, `${state.server.url}${path}`, options);
+      const person = await Person.arrive(
+        state.browser,
+        name,
+        `${state.server.entrance(present.length)}${path}`,
+        options,
+      );
       present.push(person);
       return person;
     },

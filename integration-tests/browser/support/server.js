@@ -1,5 +1,6 @@
 /**
  * A CollabEdit server to test against: the one at `COLLABEDIT_URL`, or one of this repository's build, started here.
+ * There may be several addresses with commas between, of a deployment's gateways: people come in at them in turn.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -38,18 +39,27 @@ export class Server {
   /** Where it is, without a slash at the end. */
   url = "";
 
+  /** All of its addresses. */
+  #urls = [""];
+
   /** Starts one with an empty directory, and with these settings, as in `node=2`. */
   static async start(/** @type {readonly string[]} */ settings = []) {
     const server = new Server();
     server.#settings = settings;
     if (process.env.COLLABEDIT_URL) {
-      server.url = process.env.COLLABEDIT_URL.replace(/\/$/, "");
+      server.#urls = process.env.COLLABEDIT_URL.split(",").map((url) => url.replace(/\/$/, ""));
+      server.url = server.#urls[0] ?? "";
       return server;
     }
     if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: build it with \`cargo build -p server\``);
     server.#directory = await mkdtemp(join(tmpdir(), "collabedit-"));
     await server.#spawn("127.0.0.1:0");
     return server;
+  }
+
+  /** Where somebody comes in when so many are there. */
+  entrance(/** @type {number} */ present) {
+    return this.#urls[present % this.#urls.length];
   }
 
   /** The socket of the server. */
@@ -102,6 +112,7 @@ export class Server {
         reject(new Error(`the server ended with ${code ?? signal} before it was ready`));
       });
     });
+    this.#urls = [this.url];
   }
 
   async #end(/** @type {NodeJS.Signals} */ signal) {

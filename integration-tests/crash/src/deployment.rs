@@ -1,3 +1,6 @@
+use std::path::Path;
+
+use server_process::ServerProcess;
 use tempfile::NamedTempFile;
 
 use crate::ServerCommand;
@@ -46,5 +49,45 @@ impl Deployment {
             mergers,
             _token: token,
         })
+    }
+
+    /// The gateways, in front of nodes that answer at these addresses.
+    pub(crate) fn gateways_before<'n>(
+        &self,
+        nodes: impl Iterator<Item = &'n ServerProcess>,
+    ) -> Vec<ServerCommand> {
+        let addresses: Vec<_> = nodes
+            .filter_map(ServerProcess::services_url)
+            .map(|url| format!("{url:?}"))
+            .collect();
+        let addresses = addresses.join(", ");
+        let gateways = self.gateways.iter().cloned();
+        gateways
+            .map(|gateway| {
+                gateway
+                    .with(&format!("services.collaboration=[{addresses}]"))
+                    .with(&format!("services.history=[{addresses}]"))
+            })
+            .collect()
+    }
+
+    /// Starts all of it, with what it writes in `folder`: the nodes, and then the gateways.
+    ///
+    /// # Errors
+    /// If one of them does not come up.
+    pub async fn start(&self, folder: &Path) -> anyhow::Result<Vec<ServerProcess>> {
+        let mut processes = Vec::new();
+        let start = async |command: &ServerCommand, name: String| {
+            let folder = folder.join(name);
+            std::fs::create_dir(&folder)?;
+            command.start(&folder).await
+        };
+        for (number, node) in (1..).zip(&self.nodes) {
+            processes.push(start(node, format!("node-{number}")).await?);
+        }
+        for (number, gateway) in (1..).zip(self.gateways_before(processes.iter())) {
+            processes.push(start(&gateway, format!("gateway-{number}")).await?);
+        }
+        Ok(processes)
     }
 }

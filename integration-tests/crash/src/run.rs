@@ -104,21 +104,12 @@ impl Run {
         load: &Load,
     ) -> anyhow::Result<(Self, Vec<Clients>)> {
         let mut run = Self::start(&deployment.nodes, load).await?;
-        let addresses: Vec<_> = run
-            .servers
-            .iter()
-            .filter_map(|node| node.process.services_url())
-            .map(|url| format!("{url:?}"))
-            .collect();
-        let addresses = addresses.join(", ");
+        let nodes = run.servers.iter().map(|node| &node.process);
+        let gateways = deployment.gateways_before(nodes);
         let mut parties = Vec::new();
         let firsts = (0..).step_by(load.clients as usize);
-        for (gateway, first) in deployment.gateways.iter().zip(firsts) {
-            let gateway = gateway
-                .clone()
-                .with(&format!("services.collaboration=[{addresses}]"))
-                .with(&format!("services.history=[{addresses}]"));
-            let url = run.add(&gateway).await?;
+        for (gateway, first) in gateways.iter().zip(firsts) {
+            let url = run.add(gateway).await?;
             let clients = Clients::join(&url, first, load.clients, &run.record, &run.random);
             parties.push(clients.await?);
         }
