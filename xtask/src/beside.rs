@@ -4,7 +4,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 
 use crate::command::target_dir;
 use crate::steps::Step;
@@ -17,14 +17,16 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Starts it as `command`.
-    pub fn start(step: &'static Step, mut command: Command) -> anyhow::Result<Self> {
+    /// Starts it alone, without what it needs.
+    pub fn start(step: &'static Step) -> anyhow::Result<Self> {
         let folder = target_dir().join("xtask");
         fs::create_dir_all(&folder).context("the step's log has no folder")?;
         let log = folder.join(format!("{}.log", step.name));
         let printed = File::create(&log).context("the step's log can't be written")?;
         let started = Instant::now();
-        let mut child = command
+        let xtask = std::env::current_exe().context("xtask does not know where it is")?;
+        let mut child = Command::new(xtask)
+            .args(["test", "--step", step.name])
             .stdin(Stdio::null())
             .stdout(printed.try_clone()?)
             .stderr(printed)
@@ -53,15 +55,4 @@ impl Beside {
             Err(error) => (Duration::ZERO, Err(error)),
         }
     }
-}
-
-/// The command that runs one step, and nothing of what it needs.
-pub fn alone(step: &Step) -> anyhow::Result<Command> {
-    let xtask = std::env::current_exe().context("xtask does not know where it is")?;
-    if !xtask.exists() {
-        bail!("{} was replaced meanwhile", xtask.display());
-    }
-    let mut command = Command::new(xtask);
-    command.args(["test", "--step", step.name]);
-    Ok(command)
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::beside::{Beside, alone};
+use crate::beside::Beside;
 use crate::steps::{STEPS, Step};
 use crate::{foundationdb, toolchain};
 
@@ -76,15 +76,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let started = Instant::now();
         let error = match missing(step, &outcomes) {
             Some(needed) => Some(anyhow!("not run, since {needed} failed")),
-            None if step.mostly_waits && index + 1 < steps.len() => {
-                match alone(step).and_then(|command| Beside::start(step, command)) {
-                    Ok(running) => {
-                        beside.push(running);
-                        continue;
-                    }
-                    Err(error) => Some(error),
+            None if step.mostly_waits && index + 1 < steps.len() => match Beside::start(step) {
+                Ok(running) => {
+                    beside.push(running);
+                    continue;
                 }
-            }
+                Err(error) => Some(error),
+            },
             None => (step.run)().err(),
         };
         outcomes.push(Outcome::new(step.name, started.elapsed(), error));

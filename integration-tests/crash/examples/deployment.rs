@@ -29,9 +29,7 @@ async fn main() -> anyhow::Result<()> {
             .with("log.kafka.development=true");
         Ok(match &cluster_file {
             None => node,
-            Some(file) => node
-                .with(&format!("store.foundationdb.cluster_file={file}"))
-                .with(&format!("store.foundationdb.prefix={prefix}")),
+            Some(file) => node.with_store(file, &prefix),
         })
     };
     let (all, rooms) = (

@@ -80,7 +80,7 @@ pub async fn clients_die(command: &ServerCommand, load: &Load) -> anyhow::Result
     run.end()
 }
 
-/// The same with a deployment: clients at gateways, which stand in front of nodes. All of these processes
+/// Kills a deployment under clients that stay: at gateways, which stand in front of nodes. All of these processes
 /// are killed in turn, then all that only merge at once, and each dependency.
 ///
 /// # Errors

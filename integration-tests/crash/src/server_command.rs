@@ -91,6 +91,13 @@ impl ServerCommand {
             .with(&format!("log.kafka.topic={topic}"))
     }
 
+    /// The same command with its state in a part of a FoundationDB cluster, which nodes share.
+    #[must_use]
+    pub fn with_store(self, cluster_file: &str, prefix: &str) -> Self {
+        self.with(&format!("store.foundationdb.cluster_file={cluster_file}"))
+            .with(&format!("store.foundationdb.prefix={prefix}"))
+    }
+
     /// The same command as the only node of `region`, beside one other region whose log is copied here.
     /// The nodes' numbers have to differ, since whoever reads the record of what clients were told tells
     /// nodes apart by them alone.

@@ -21,8 +21,8 @@ use document_types::limits::{
 };
 use document_types::record::{OperationKind, Payload, Stamp, StampedUpdate};
 use document_types::{
-    CounterSpan, Digest, DocumentId, ErrorCode, Frontiers, OpId, Permission, Principal, SessionId,
-    VersionVector,
+    CounterSpan, Digest, DocumentId, ErrorCode, Frontiers, HlcTimestamp, OpId, Permission,
+    Principal, SessionId, VersionVector,
 };
 use service_api::{Permissions, Submission};
 use tokio::time::Instant;
@@ -72,6 +72,26 @@ impl Offer {
     pub(crate) fn judge(&self, admission: &Admission) -> Verdict {
         let builds_on = [self.dependencies.as_slice(), &self.references].concat();
         admission.judge_span(&self.author, self.span, self.digest, &builds_on)
+    }
+
+    /// It as it goes into a record with this stamp, untraced.
+    fn stamped(&self, hlc: HlcTimestamp) -> StampedUpdate {
+        StampedUpdate {
+            stamp: Stamp {
+                hlc,
+                author: self.author.clone(),
+                session: self.session.clone(),
+                correlation_id: self.correlation_id.clone(),
+                trace: None,
+            },
+            span: self.span,
+            dependencies: self.dependencies.clone(),
+            kinds: self.kinds.clone(),
+            digest: self.digest,
+            receipt: Bytes::new(),
+            inserted_text_bytes: self.inserted_text_bytes,
+            payload: Payload::Inline(self.bytes.clone()),
+        }
     }
 
     /// What it takes in a record, at most.
@@ -184,22 +204,7 @@ impl Gate {
                 .stamp()
                 .await
                 .map_err(|error| Refusal::new(ErrorCode::Unavailable, chain(&error)))?;
-            stamped.push(StampedUpdate {
-                stamp: Stamp {
-                    hlc,
-                    author: offer.author.clone(),
-                    session: offer.session.clone(),
-                    correlation_id: offer.correlation_id.clone(),
-                    trace: None,
-                },
-                span: offer.span,
-                dependencies: offer.dependencies.clone(),
-                kinds: offer.kinds.clone(),
-                digest: offer.digest,
-                receipt: Bytes::new(),
-                inserted_text_bytes: offer.inserted_text_bytes,
-                payload: Payload::Inline(offer.bytes.clone()),
-            });
+            stamped.push(offer.stamped(hlc));
         }
         Ok(stamped)
     }
@@ -321,9 +326,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use document_types::limits::LOG_RECORD_BYTES_MAX;
     use document_types::record::{Body, Document, NodePosition, OpRecord};
-    use document_types::{
-        DeviceId, HlcTimestamp, NodeEpoch, NodeId, PeerId, RegionId, TraceContext, UserId,
-    };
+    use document_types::{DeviceId, NodeEpoch, NodeId, PeerId, RegionId, TraceContext, UserId};
 
     use super::*;
 
@@ -360,21 +363,11 @@ mod tests {
     }
 
     fn record_bytes(offers: &[Offer]) -> usize {
-        let stamp = |offer: &Offer| StampedUpdate {
-            stamp: Stamp {
-                hlc: HlcTimestamp::from_u64(u64::MAX),
-                author: offer.author.clone(),
-                session: offer.session.clone(),
-                correlation_id: offer.correlation_id.clone(),
-                trace: TraceContext::parse(&format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16))),
-            },
-            span: offer.span,
-            dependencies: offer.dependencies.clone(),
-            kinds: offer.kinds.clone(),
-            digest: offer.digest,
-            receipt: Bytes::new(),
-            inserted_text_bytes: offer.inserted_text_bytes,
-            payload: Payload::Inline(offer.bytes.clone()),
+        let stamp = |offer: &Offer| {
+            let mut stamped = offer.stamped(HlcTimestamp::from_u64(u64::MAX));
+            let trace = format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16));
+            stamped.stamp.trace = Some(TraceContext::parse(&trace).unwrap());
+            stamped
         };
         let record = OpRecord {
             position: NodePosition {

@@ -31,9 +31,7 @@ impl Store {
 
     /// The same node with its state in here.
     pub fn of(&self, node: ServerCommand) -> ServerCommand {
-        let (file, prefix) = (Self::cluster_file(), &self.prefix);
-        node.with(&format!("store.foundationdb.cluster_file={file}"))
-            .with(&format!("store.foundationdb.prefix={prefix}"))
+        node.with_store(&Self::cluster_file(), &self.prefix)
     }
 }
 
