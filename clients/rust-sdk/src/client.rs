@@ -6,11 +6,11 @@ use document_types::DocumentId;
 
 use crate::connection::Connection;
 use crate::document::Document;
+use crate::endpoint::Endpoint;
 use crate::error::{ConnectError, OpenError};
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::replica::{Introduction, Replica};
-use crate::socket::Endpoint;
 
 /// A connection to a server, which carries any number of documents and comes back by itself when it
 /// is lost. Clones are the same client; it ends when the last of them and of its documents is
@@ -38,7 +38,7 @@ impl Client {
     /// 30 seconds at most, each with full jitter.
     ///
     /// # Errors
-    /// [`ConnectError::Url`] if the URL is not of the kind `http://host:port`.
+    /// [`ConnectError::Url`] if the URL is not of the kind `http://host:port` or `grpc://host:port`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -59,12 +59,7 @@ impl Client {
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), ConnectError> {
         let endpoint = Endpoint::parse(&options.url)?;
         let registry = Arc::new(Registry::default());
-        let connection = Connection::new(
-            endpoint,
-            Arc::clone(&options.connector),
-            options.random.fork(),
-            Arc::clone(&registry),
-        );
+        let connection = Connection::new(endpoint, &options, Arc::clone(&registry));
         let handle = Arc::new(Handle { registry });
         Ok((Self { handle, options }, connection.run()))
     }

@@ -3,8 +3,8 @@ use document_types::limits::{MARKS_COUNT_MAX, TRANSACTIONS_WAITING_MAX};
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is not one of the kind `http://host:port`.
-    #[error("the server's URL {url:?} is not of the kind http://host:port")]
+    /// The URL is not one of the kind `http://host:port` or `grpc://host:port`.
+    #[error("the server's URL {url:?} is not of the kind http://host:port or grpc://host:port")]
     Url {
         /// What was given.
         url: String,

@@ -44,6 +44,7 @@ mod client;
 mod connection;
 mod content;
 mod document;
+mod endpoint;
 mod error;
 mod event;
 mod options;
@@ -51,7 +52,6 @@ mod outbox;
 mod recovery;
 mod registry;
 mod replica;
-mod socket;
 mod text_change;
 
 pub use client::Client;
@@ -59,8 +59,8 @@ pub use document::{Document, Mark, TextEdit};
 pub use document_types::{
     Advice, CounterSpan, DeviceId, Digest, DocumentId, ErrorCode, OpId, PeerId, VersionVector,
 };
+pub use endpoint::{Connector, Stream, TcpConnector};
 pub use error::{ClosedError, ConnectError, EditError, OpenError, ReadError};
 pub use event::{Acknowledged, Committed, DocumentEvent, RecoveryCopy, Stamps, Standing, Status};
 pub use options::Options;
-pub use socket::{Connector, Stream, TcpConnector};
 pub use text_change::{LengthMismatch, TextChange, TextStep};

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use clock::{Clock, IdSource, Random, SystemClock};
 use document_types::DeviceId;
 
-use crate::socket::{Connector, TcpConnector};
+use crate::endpoint::{Connector, TcpConnector};
 
 /// How a client reaches its server, and who it says it is.
 #[derive(Clone)]
 pub struct Options {
-    /// The server: `http://host:port`.
+    /// The server: `http://host:port` for a WebSocket, `grpc://host:port` for a gRPC stream. Either carries
+    /// the same; what is between may let only one of them pass.
     pub url: String,
     /// The installation that this program runs in. Keep it from one start to the next.
     pub device: DeviceId,

@@ -35,6 +35,7 @@ use crate::error::{EditError, ReadError};
 use crate::event::{DocumentEvent, Standing, Status};
 use crate::outbox::Outbox;
 use crate::text_change::TextChange;
+pub(crate) use joining::ServerAdditions;
 use traced::Traced;
 
 /// What the replica says of its user when it joins.

@@ -4,11 +4,14 @@
 //! ```text
 //!   gateway: RemoteCollaboration ── one stream a node, many seats ──► CollaborationServer: the node's rooms
 //!            RemoteHistory ──────── one call a document ────────────► HistoryServer
+//!   native client: ClientStream ─── the same stream ────────────────► the gateway, which knows who it is
 //! ```
 //!
-//! Both sides show the shared [`ServiceToken`]. The streams are plain: encrypt them below, or keep
+//! Services show each other the shared [`ServiceToken`]. The streams are plain: encrypt them below, or keep
 //! them in a network of their own.
 
+mod callers;
+mod client_stream;
 mod collaboration_server;
 mod endpoint;
 mod history;
@@ -30,11 +33,13 @@ mod v1 {
 /// The API's description as a serialised `FileDescriptorSet`, for reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("collabedit.v1");
 
+pub use callers::{Caller, Callers, JoinClaim};
+pub use client_stream::{ClientJoin, ClientStream};
 pub use endpoint::{AddressError, ServiceAddress};
 pub use history::{RemoteHistory, check_history};
 pub use node_link::{ConnectError, check_collaboration};
 pub use remote_collaboration::{RemoteCollaboration, RemoteCollaborationParts};
-pub use serve::{ServeError, ServedServices, serve};
+pub use serve::{ServeError, ServedServices, client_routes, serve};
 pub use token::{ServiceToken, TokenError};
 
 /// Streams that are open to this node.

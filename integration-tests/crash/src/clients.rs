@@ -70,8 +70,13 @@ impl Clients {
         Ok(clients)
     }
 
+    /// Adds a client, every other one on a gRPC stream instead of a socket.
     fn add(&mut self, url: &str, client: u32, record: &Record) -> anyhow::Result<()> {
         let wire = Wire::default();
+        let url = match client % 2 {
+            0 => url.to_owned(),
+            _ => url.replacen("http://", "grpc://", 1),
+        };
         let options = Options {
             connector: Arc::new(wire.clone()),
             ..Options::new(url)

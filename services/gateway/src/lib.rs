@@ -22,6 +22,7 @@ mod document_text;
 mod followed;
 mod joining;
 mod metric_names;
+mod native_clients;
 mod origin;
 mod presence_task;
 mod problem;

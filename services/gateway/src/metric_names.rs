@@ -2,7 +2,7 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Sockets that are open.
+/// Sockets and native clients' streams that are open.
 pub(crate) const CONNECTIONS_OPEN: &str = "collabedit_gateway_connections_open";
 /// Upgrades by `outcome`: `accepted`, or the error code they were refused with.
 pub(crate) const UPGRADES: &str = "collabedit_gateway_upgrades_total";
@@ -33,7 +33,11 @@ pub(crate) const DELIVERY_MS: &str = "collabedit_gateway_delivery_ms";
 
 /// Tells the installed recorder what each metric means. Call it once, after installing one.
 pub fn describe_metrics() {
-    describe_gauge!(CONNECTIONS_OPEN, Unit::Count, "Sockets that are open");
+    describe_gauge!(
+        CONNECTIONS_OPEN,
+        Unit::Count,
+        "Sockets and streams that are open"
+    );
     describe_counter!(
         UPGRADES,
         Unit::Count,

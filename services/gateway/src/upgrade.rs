@@ -58,7 +58,11 @@ pub(crate) async fn upgrade(
         })
 }
 
-fn admit(gateway: &Gateway, headers: &HeaderMap) -> Result<crate::admission::Place, Problem> {
+/// Takes a place for a client that came with `headers`, unless it may not have one.
+pub(crate) fn admit(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+) -> Result<crate::admission::Place, Problem> {
     if gateway.state.drain.is_cancelled() {
         let mut problem = Problem::new(ErrorCode::Draining, "this gateway is shutting down");
         problem.retry_after = Some(DRAIN_RECONNECT_WITHIN);

@@ -4,6 +4,8 @@
 
 #[path = "lifetime.rs"]
 mod lifetime;
+#[path = "native_clients.rs"]
+mod native_clients;
 #[path = "stock_client.rs"]
 mod stock_client;
 #[path = "sync.rs"]

@@ -23,10 +23,10 @@ pub fn guard(routes: Router, listens_on: IpAddr) -> Router {
 }
 
 async fn refuse_foreign_names(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .map(|host| host.to_str().unwrap_or_default());
+    let host = request.headers().get(header::HOST);
+    let host = host.map(|host| host.to_str().unwrap_or_default());
+    // HTTP/2 has it in the address.
+    let host = host.or(request.uri().authority().map(Authority::as_str));
     // A request without a host is HTTP/1.0, which no browser speaks.
     if host.is_none_or(is_local) {
         return next.run(request).await;

@@ -103,10 +103,22 @@ async fn what_is_written_at_a_gateway_is_in_the_node_behind_it() {
     notes.wait_caught_up().await.unwrap();
     notes.insert(0, "behind the gateway").unwrap();
     notes.wait_acknowledged().await.unwrap();
-    let other = Client::connect(Options::new(gateway.url("Editor").trim_end_matches('/'))).unwrap();
+    let stream = gateway
+        .url("Editor")
+        .trim_end_matches('/')
+        .replacen("http", "grpc", 1);
+    let other = Client::connect(Options::new(stream)).unwrap();
     let same = other.open(&DocumentId::parse("notes").unwrap()).unwrap();
     same.wait_caught_up().await.unwrap();
     assert_eq!(same.text().unwrap(), "behind the gateway");
+    // And back, more than one message takes.
+    same.insert(0, &"0123456789abcde\n".repeat(40_000)).unwrap();
+    same.wait_acknowledged().await.unwrap();
+    let mut events = notes.subscribe();
+    while notes.state_hash().unwrap() != same.state_hash().unwrap() {
+        events.recv().await.unwrap();
+    }
+    assert_eq!(notes.text().unwrap().len(), 640_018);
 
     let only_that = [
         "check",

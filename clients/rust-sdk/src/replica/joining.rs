@@ -1,8 +1,29 @@
-use document_types::{ErrorCode, PeerId, Permission, VersionVector};
+use document_types::{ErrorCode, PeerId, Permission, TraceRatio, VersionVector};
 use sync_protocol::{Feature, JoinAnswer, JoinPayload, Message, PeerAnswer, encode_version};
 use tokio::time::Instant;
 
 use super::{Inbox, Replica, Stage};
+
+/// What a server of ours says beyond the stock protocol when it lets a replica in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerAdditions {
+    /// Whether acks come with stamps, and refusals with codes.
+    pub(crate) stamps: bool,
+    /// How the log knows the peer that the replica announced.
+    pub(crate) peer: Option<PeerAnswer>,
+    /// Which part of the batches is to be traced.
+    pub(crate) trace_ratio: Option<TraceRatio>,
+}
+
+impl From<JoinAnswer> for ServerAdditions {
+    fn from(answer: JoinAnswer) -> Self {
+        Self {
+            stamps: answer.features.contains(&Feature::Stamps),
+            peer: answer.peer,
+            trace_ratio: answer.trace_ratio,
+        }
+    }
+}
 
 impl Replica {
     /// There is a connection.
@@ -63,34 +84,34 @@ impl Replica {
         self.enter(Stage::Pausing { until });
     }
 
-    /// The server lets the replica in. `version` is what its log holds, and `answer` what it says as
-    /// one of ours.
+    /// The server lets the replica in. `version` is what its log holds, and `additions` what it says if
+    /// it is one of ours.
     pub(crate) fn joined(
         &mut self,
         permission: Permission,
         version: &VersionVector,
-        answer: Option<&JoinAnswer>,
+        additions: Option<ServerAdditions>,
         now: Instant,
     ) {
         if !matches!(self.stage, Stage::Joining { .. }) {
             return;
         }
         self.read_only = permission < Permission::Write;
-        self.stamps = answer.is_some_and(|answer| answer.features.contains(&Feature::Stamps));
+        self.stamps = additions.is_some_and(|additions| additions.stamps);
         self.traced
-            .joined(answer.and_then(|answer| answer.trace_ratio));
+            .joined(additions.and_then(|additions| additions.trace_ratio));
         self.beat = None;
         self.inbox = Inbox::default();
         let known = self.outbox.acknowledge_known(version);
         self.acknowledged(&known, None, now);
         self.promised = version.clone();
         self.enter(Stage::CatchingUp);
-        if let Some(peer) = answer.and_then(|answer| answer.peer)
+        if let Some(peer) = additions.and_then(|additions| additions.peer)
             && !self.may_write_as(self.content.peer(), peer)
         {
             return self.change_peer(now);
         }
-        if answer.is_none() {
+        if additions.is_none() {
             // A stock server does not say when it has sent everything.
             self.caught_up(now);
         }

@@ -315,7 +315,7 @@ fn a_peer_id_that_belongs_to_somebody_else_is_changed_and_nothing_lost() {
     let version = VersionVector::new();
     room.seats[0]
         .replica
-        .joined(Permission::Write, &version, Some(&answer), room.now);
+        .joined(Permission::Write, &version, Some(answer.into()), room.now);
     room.settle();
     assert_eq!(room.assert_same_everywhere(), "written offline");
     assert_eq!(room.log.version().unwrap().end(peer), 0);

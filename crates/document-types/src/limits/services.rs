@@ -6,6 +6,8 @@ use super::{SESSION_QUEUE_COUNT_MAX, UPDATE_BYTES_MAX, VERSION_BYTES_MAX};
 
 /// One gRPC message. A batch of updates or a version vector fits; larger things are cut.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// One message of a native client: the version of a document, or a batch.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Update bytes in one message to a gateway. A larger update is cut, so that a snapshot for one seat
 /// does not hold up the others of its stream.
 pub const SEAT_PIECE_BYTES_MAX: usize = 32 * 1024;
@@ -53,6 +55,8 @@ const _: () = {
     assert!(VERSION_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
     // A whole update is one of a batch.
     assert!(UPDATE_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
+    assert!(VERSION_BYTES_MAX < CLIENT_MESSAGE_BYTES_MAX);
+    assert!(UPDATE_BYTES_MAX < CLIENT_MESSAGE_BYTES_MAX);
     // The credit that is kept back never lacks for the next message.
     assert!(SEAT_CREDIT_RETURN_BYTES + SEAT_PIECE_BYTES_MAX <= SEAT_CREDIT_BYTES);
     assert!(SEAT_QUEUE_COUNT_MAX > SESSION_QUEUE_COUNT_MAX);

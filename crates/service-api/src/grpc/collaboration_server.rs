@@ -1,12 +1,11 @@
-//! Rooms of this node for sessions on gateways elsewhere.
+//! Rooms of this node for sessions on gateways elsewhere, or a gateway's for native clients.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use document_types::limits::{
-    GRPC_MESSAGE_BYTES_MAX, SEAT_BATCHES_UNTAKEN_MAX, SEAT_CREDIT_BYTES, SEATS_PER_STREAM_MAX,
-    STREAM_QUEUE_COUNT_MAX,
+    GRPC_MESSAGE_BYTES_MAX, SEAT_BATCHES_UNTAKEN_MAX, SEAT_CREDIT_BYTES, STREAM_QUEUE_COUNT_MAX,
 };
 use document_types::{ErrorCode, Permission, TraceContext};
 use futures::{Stream, stream};
@@ -15,40 +14,36 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::callers::{Caller, Callers, JoinClaim};
 use super::seat_messages::{closed, cost_bytes, messages_of};
+use super::status::refusal_status;
 use super::v1::collaboration_service_server::{CollaborationService, CollaborationServiceServer};
 use super::v1::connect_request::Message as Asked;
 use super::v1::connect_response::Message;
 use super::v1::{self, ConnectRequest, ConnectResponse, Submit};
 use super::values::{Malformed, batch_from_wire, join_from_wire, version_to_wire};
-use super::{SEATS_OPEN, STREAMS_OPEN, ServiceToken};
-use crate::{Collaboration, JoinError, JoinRequest, Joined, RoomHandle, SessionEvent, Submission};
+use super::{SEATS_OPEN, STREAMS_OPEN};
+use crate::{JoinError, Joined, RoomHandle, SessionEvent, Submission};
 
-/// Serves `collaboration` to gateways that show `token`. Streams run in `tasks` and end with `stop`.
+/// Serves rooms to `callers`. Streams run in `tasks` and end with `stop`.
 pub(super) fn collaboration_server(
-    collaboration: Arc<dyn Collaboration>,
-    token: &ServiceToken,
+    callers: Arc<dyn Callers>,
     tasks: TaskTracker,
     stop: CancellationToken,
-) -> InterceptedService<
-    CollaborationServiceServer<impl CollaborationService>,
-    impl tonic::service::Interceptor + Clone + Send + Sync + 'static,
-> {
-    let server = CollaborationServiceServer::new(Server {
-        collaboration,
+) -> CollaborationServiceServer<impl CollaborationService> {
+    CollaborationServiceServer::new(Server {
+        callers,
         tasks,
         stop,
     })
     .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
-    .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX);
-    InterceptedService::new(server, token.demand())
+    .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
 }
 
 struct Server {
-    collaboration: Arc<dyn Collaboration>,
+    callers: Arc<dyn Callers>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -61,9 +56,12 @@ impl CollaborationService for Server {
         &self,
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
+        let admitted = self.callers.admit(request.metadata().as_ref());
+        let caller =
+            admitted.map_err(|JoinError { code, message }| refusal_status(code, &message))?;
         let (responses, mut waiting) = mpsc::channel(STREAM_QUEUE_COUNT_MAX);
-        let gateway = GatewayStream {
-            collaboration: self.collaboration.clone(),
+        let stream = CallerStream {
+            caller,
             responses,
             seats: HashMap::new(),
             running: JoinSet::new(),
@@ -71,18 +69,18 @@ impl CollaborationService for Server {
         let (asked, stop) = (request.into_inner(), self.stop.clone());
         self.tasks.spawn(async move {
             metrics::gauge!(STREAMS_OPEN).increment(1.0);
-            let end = stop.run_until_cancelled(gateway.run(asked)).await;
+            let end = stop.run_until_cancelled(stream.run(asked)).await;
             metrics::gauge!(STREAMS_OPEN).decrement(1.0);
-            tracing::debug!(?end, "a gateway's stream ended");
+            tracing::debug!(?end, "a caller's stream ended");
         });
         let stream = stream::poll_fn(move |context| waiting.poll_recv(context));
         Ok(Response::new(Box::pin(futures::StreamExt::map(stream, Ok))))
     }
 }
 
-/// All seats of one gateway.
-struct GatewayStream {
-    collaboration: Arc<dyn Collaboration>,
+/// All seats of one caller.
+struct CallerStream {
+    caller: Arc<dyn Caller>,
     responses: mpsc::Sender<ConnectResponse>,
     seats: HashMap<u64, SeatDoor>,
     /// Each gives its number at its end.
@@ -95,8 +93,8 @@ struct SeatDoor {
     credit: Arc<Semaphore>,
 }
 
-impl GatewayStream {
-    /// Until the gateway has gone.
+impl CallerStream {
+    /// Until the caller has gone.
     async fn run(mut self, mut asked: Streaming<ConnectRequest>) -> Result<(), Status> {
         loop {
             tokio::select! {
@@ -150,7 +148,7 @@ impl GatewayStream {
     }
 
     fn open(&mut self, number: u64, join: v1::Join) -> Result<(), Malformed> {
-        let request = join_from_wire(join)?;
+        let claim = join_from_wire(join)?;
         if self.seats.contains_key(&number) {
             return Err(Malformed("a seat's number is used once".into()));
         }
@@ -161,17 +159,17 @@ impl GatewayStream {
             responses: self.responses.clone(),
             credit: credit.clone(),
         };
-        let full = self.running.len() >= SEATS_PER_STREAM_MAX;
-        let collaboration = self.collaboration.clone();
+        let full = self.running.len() >= self.caller.seats_count_max();
+        let caller = self.caller.clone();
         self.seats.insert(number, SeatDoor { submits, credit });
         self.running.spawn(async move {
             let _open = SeatOpen::new();
             let number = seat.number;
             let (code, message) = if full {
-                let message = "this node has as many seats as a stream may have";
+                let message = "the stream has as many documents as it may";
                 (ErrorCode::Overloaded, message.to_owned())
             } else {
-                seat.run(&*collaboration, request, waiting).await
+                seat.run(&*caller, claim, waiting).await
             };
             respond(&seat.responses, number, closed(code, &message)).await;
             number
@@ -204,15 +202,15 @@ struct Seat {
 }
 
 impl Seat {
-    /// Joins, and passes batches to the room and the room's events to the gateway, neither waiting
+    /// Joins, and passes batches to the room and the room's events to the caller, neither waiting
     /// for the other. Answers with the seat's last word.
     async fn run(
         &self,
-        collaboration: &dyn Collaboration,
-        request: JoinRequest,
+        caller: &dyn Caller,
+        claim: JoinClaim,
         mut submits: mpsc::Receiver<Submit>,
     ) -> (ErrorCode, String) {
-        let joined = match collaboration.join(request).await {
+        let joined = match caller.join(claim).await {
             Ok(joined) => joined,
             Err(JoinError { code, message }) => return (code, message),
         };
@@ -289,6 +287,6 @@ impl Seat {
 
 async fn respond(responses: &mpsc::Sender<ConnectResponse>, seat: u64, message: Message) {
     let message = Some(message);
-    // If the gateway has gone, its seats end with its stream.
+    // If the caller has gone, its seats end with its stream.
     let _ = responses.send(ConnectResponse { seat, message }).await;
 }

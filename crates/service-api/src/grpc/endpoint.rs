@@ -41,17 +41,22 @@ impl fmt::Display for ServiceAddress {
 }
 
 impl ServiceAddress {
-    /// How to connect there: a dead peer is noticed also while nothing is said.
+    /// How to connect there.
     pub(super) fn endpoint(&self) -> Endpoint {
-        Endpoint::from(self.0.clone())
-            .connect_timeout(SERVICE_CONNECT_TIME_MAX)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(STREAM_WINDOW_BYTES)
-            .http2_keep_alive_interval(SERVICE_KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(SERVICE_KEEPALIVE_TIME_MAX)
-            .keep_alive_while_idle(true)
+        endpoint(self.0.clone())
     }
+}
+
+/// How to connect to `uri`: a dead peer is noticed also while nothing is said.
+pub(super) fn endpoint(uri: Uri) -> Endpoint {
+    Endpoint::from(uri)
+        .connect_timeout(SERVICE_CONNECT_TIME_MAX)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(STREAM_WINDOW_BYTES)
+        .http2_keep_alive_interval(SERVICE_KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(SERVICE_KEEPALIVE_TIME_MAX)
+        .keep_alive_while_idle(true)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use futures::stream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::service::Interceptor;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::v1::collaboration_service_client::CollaborationServiceClient;
@@ -62,6 +64,9 @@ pub enum ConnectError {
     /// It says nothing.
     #[error("the node does not answer in time")]
     Silent,
+    /// The credential can't stand in a header.
+    #[error("a credential has visible ASCII characters only")]
+    Credential,
 }
 
 /// Whether there is a collaboration node at `address` that takes `token`.
@@ -150,7 +155,15 @@ async fn connect(
     token: &ServiceToken,
 ) -> Result<(Arc<OpenLink>, Streaming<ConnectResponse>), ConnectError> {
     let channel = address.endpoint().connect().await?;
-    let mut client = CollaborationServiceClient::with_interceptor(channel, token.show())
+    open(channel, token.show()).await
+}
+
+/// Opens a stream on a connection; each call carries what `interceptor` adds.
+pub(super) async fn open(
+    channel: Channel,
+    interceptor: impl Interceptor,
+) -> Result<(Arc<OpenLink>, Streaming<ConnectResponse>), ConnectError> {
+    let mut client = CollaborationServiceClient::with_interceptor(channel, interceptor)
         .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX);
     let (requests, mut waiting) = mpsc::channel(STREAM_QUEUE_COUNT_MAX);
@@ -168,15 +181,20 @@ impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.1.send_replace(None);
         metrics::gauge!(NODES_CONNECTED).decrement(1.0);
-        let mut seats = self.0.seats();
-        seats.ended = true;
-        seats.inboxes.clear();
+        self.0.end();
     }
 }
 
 impl OpenLink {
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stream is gone, and with it all seats.
+    pub(super) fn end(&self) {
+        let mut seats = self.seats();
+        seats.ended = true;
+        seats.inboxes.clear();
     }
 
     /// A new seat's number; from now on its messages go to `inbox`.
@@ -216,7 +234,7 @@ impl OpenLink {
     }
 
     /// Passes messages on until the stream ends; says how it did.
-    async fn read(&self, mut responses: Streaming<ConnectResponse>) -> String {
+    pub(super) async fn read(&self, mut responses: Streaming<ConnectResponse>) -> String {
         loop {
             match responses.message().await {
                 Ok(Some(ConnectResponse { seat, message })) => {
@@ -224,7 +242,7 @@ impl OpenLink {
                         self.pass_on(seat, message);
                     }
                 }
-                Ok(None) => return "the node closed it".into(),
+                Ok(None) => return "the other end closed it".into(),
                 Err(status) => return status.message().to_owned(),
             }
         }

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::node_link::NodeLink;
 use super::seat::{self, SeatError};
+use super::values::join_to_wire;
 use super::{ServiceAddress, ServiceToken};
 use crate::{Collaboration, JoinError, JoinRequest, Joined};
 
@@ -84,7 +85,7 @@ impl RemoteCollaboration {
         let mut refusal = None;
         for node in self.by_preference(&request.document) {
             let Some(link) = node.open() else { continue };
-            match seat::take(link, request, &self.tasks).await {
+            match seat::take(link, join_to_wire(request), &request.session, &self.tasks).await {
                 Ok(joined) => return Some(Ok(joined)),
                 Err(SeatError::Refused(error)) if error.code == ErrorCode::Draining => {
                     refusal = Some(Err(error));

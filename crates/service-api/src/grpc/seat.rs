@@ -1,4 +1,4 @@
-//! A session's place in a room on another node, as the session's gateway holds it.
+//! A session's place in a room elsewhere, as its gateway or its client holds it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use document_types::limits::{
     SEAT_BATCHES_UNTAKEN_MAX, SEAT_CREDIT_RETURN_BYTES, SEAT_QUEUE_COUNT_MAX,
     SOCKET_QUEUE_COUNT_MAX, SUBMISSIONS_WAITING_MAX,
 };
-use document_types::{BatchId, ErrorCode, Permission};
+use document_types::{BatchId, ErrorCode, Permission, SessionId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -17,10 +17,8 @@ use super::seat_messages::{Assembly, cost_bytes};
 use super::v1::connect_request::Message as Request;
 use super::v1::connect_response::Message;
 use super::v1::{self, Submit};
-use super::values::{code_from_wire, join_to_wire, version_from_wire};
-use crate::{
-    Credit, JoinError, JoinRequest, Joined, PeerStanding, RoomHandle, RoomRequest, SessionEvent,
-};
+use super::values::{code_from_wire, version_from_wire};
+use crate::{Credit, JoinError, Joined, PeerStanding, RoomHandle, RoomRequest, SessionEvent};
 
 /// Why a seat is not had on a node.
 pub(super) enum SeatError {
@@ -36,10 +34,11 @@ impl From<LinkEnded> for SeatError {
     }
 }
 
-/// Takes a seat on `link`'s node for a session.
+/// Takes a seat at the other end of `link` for a session.
 pub(super) async fn take(
     link: Arc<OpenLink>,
-    request: &JoinRequest,
+    join: v1::Join,
+    session: &SessionId,
     tasks: &TaskTracker,
 ) -> Result<Joined, SeatError> {
     let (messages, mut inbox) = mpsc::channel(SEAT_QUEUE_COUNT_MAX);
@@ -50,7 +49,7 @@ pub(super) async fn take(
     })?;
     // From here on the seat is given up if this future is dropped.
     let place = Place { link, number };
-    place.ask(Request::Join(join_to_wire(request))).await?;
+    place.ask(Request::Join(join)).await?;
     let first = inbox.recv().await.ok_or(SeatError::Ended)?;
     let joined = match first {
         Message::Joined(joined) => joined,
@@ -80,7 +79,7 @@ pub(super) async fn take(
         peer: joined
             .peer
             .map(|v1::PeerStanding { end, owned }| PeerStanding { end, owned }),
-        room: RoomHandle::new(request.session.clone(), 0, requests),
+        room: RoomHandle::new(session.clone(), 0, requests),
         events: receiver,
     })
 }

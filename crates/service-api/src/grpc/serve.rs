@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use document_types::limits::{
-    SERVICE_KEEPALIVE_INTERVAL, SERVICE_KEEPALIVE_TIME_MAX, STREAM_WINDOW_BYTES,
+    CLIENT_MESSAGE_BYTES_MAX, SERVICE_KEEPALIVE_INTERVAL, SERVICE_KEEPALIVE_TIME_MAX,
+    STREAM_WINDOW_BYTES,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use super::callers::{Callers, Services};
 use super::collaboration_server::collaboration_server;
 use super::history::history_server;
 use super::{DESCRIPTORS, ServiceToken};
@@ -56,7 +60,8 @@ pub async fn serve(
         .build_v1()?;
     let collaboration = services
         .collaboration
-        .map(|rooms| collaboration_server(rooms, &services.token, tasks, stop.clone()));
+        .map(|rooms| collaboration_server(Arc::new(Services(rooms)), tasks, stop.clone()))
+        .map(|server| InterceptedService::new(server, services.token.demand()));
     if collaboration.is_some() {
         let name = name_of(collaboration.as_ref());
         reporter
@@ -85,6 +90,17 @@ pub async fn serve(
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;
     Ok(())
+}
+
+/// What a gateway answers native clients on its own listener: the same service, for those whom it admits
+/// itself. Streams run in `tasks` and end with `stop`.
+pub fn client_routes(
+    callers: Arc<dyn Callers>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) -> Routes {
+    let server = collaboration_server(callers, tasks, stop);
+    Routes::new(server.max_decoding_message_size(CLIENT_MESSAGE_BYTES_MAX))
 }
 
 fn name_of<S: NamedService>(_service: Option<&S>) -> &'static str {

@@ -2,9 +2,11 @@
 
 use document_types::{
     BatchId, DeviceId, DocumentId, ErrorCode, HlcTimestamp, LogOffset, NodeId, OpId, PeerId,
-    Principal, SessionId, UserId, VersionVector,
+    SessionId, UserId, VersionVector,
 };
 
+use super::callers::{JoinClaim, optional};
+use super::client_stream::ClientJoin;
 use super::v1;
 use crate::{AckStamps, JoinRequest, WireKind};
 
@@ -71,18 +73,30 @@ pub(super) fn join_to_wire(request: &JoinRequest) -> v1::Join {
     }
 }
 
-pub(super) fn join_from_wire(join: v1::Join) -> Result<JoinRequest, Malformed> {
-    let malformed = |error: document_types::IdError| Malformed(error.to_string());
+/// A native client's join: who it is, its gateway knows.
+pub(super) fn client_join_to_wire(join: &ClientJoin) -> v1::Join {
+    v1::Join {
+        document: join.document.to_string(),
+        session: String::new(),
+        principal: Some(v1::Principal {
+            user: String::new(),
+            device: join.device.to_string(),
+        }),
+        version: Some(version_to_wire(&join.version)),
+        hears_pulse: true,
+        peer: join.peer.map(|peer| peer.0),
+    }
+}
+
+pub(super) fn join_from_wire(join: v1::Join) -> Result<JoinClaim, Malformed> {
     let principal = join
         .principal
         .ok_or_else(|| Malformed("a join has a principal".into()))?;
-    Ok(JoinRequest {
+    Ok(JoinClaim {
         document: document_from_wire(&join.document)?,
-        session: SessionId::parse(&join.session).map_err(malformed)?,
-        principal: Principal {
-            user: UserId::parse(&principal.user).map_err(malformed)?,
-            device: DeviceId::parse(&principal.device).map_err(malformed)?,
-        },
+        session: optional(&join.session, SessionId::parse)?,
+        user: optional(&principal.user, UserId::parse)?,
+        device: DeviceId::parse(&principal.device).map_err(|error| Malformed(error.to_string()))?,
         version: version_from_wire(join.version),
         kind: if join.hears_pulse {
             WireKind::CollabEdit
@@ -146,6 +160,8 @@ pub(super) fn code_from_wire(number: i32) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use document_types::Principal;
+
     use super::*;
 
     #[test]
@@ -172,7 +188,10 @@ mod tests {
             kind: WireKind::CollabEdit,
             peer: Some(PeerId(7)),
         };
-        let back = join_from_wire(join_to_wire(&request)).unwrap();
+        let claim = join_from_wire(join_to_wire(&request)).unwrap();
+        let (user, device) = (claim.user.clone().unwrap(), claim.device.clone());
+        let session = claim.session.clone().unwrap();
+        let back = claim.of(Principal { user, device }, session);
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
     }
 

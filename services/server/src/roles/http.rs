@@ -1,9 +1,12 @@
 use std::convert::Infallible;
+use std::io;
 
 use axum::Router;
 use axum::serve::ListenerExt;
+use document_types::limits::{SOCKET_PING_INTERVAL, SOCKET_SILENCE_MAX};
 use service_runtime::{Health, Metrics, Shutdown, TaskGroup};
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Settings, host_guard};
@@ -34,9 +37,8 @@ impl Http {
         let routes = routes.merge(health.router()).merge(metrics.router());
         let routes = host_guard::guard(routes, settings.listen.ip());
         let stopped = self.group.stop_token().cancelled_owned();
-        // A frame is written whole, so there is nothing for the kernel to wait for.
         let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
+            if let Err(error) = settle(stream) {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a socket may lag");
             }
         });
@@ -45,6 +47,16 @@ impl Http {
         let upkeep = upkeep(metrics, self.group.stop_token());
         self.group.spawn("metrics upkeep", upkeep);
     }
+}
+
+/// A frame is written whole, so there is nothing for the kernel to wait for. And it is the kernel that
+/// notices the end of a client that says nothing and is gone, where no protocol does: on gRPC streams.
+fn settle(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(SOCKET_SILENCE_MAX)
+        .with_interval(SOCKET_PING_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 async fn upkeep(metrics: Metrics, stop: CancellationToken) -> Result<(), Infallible> {

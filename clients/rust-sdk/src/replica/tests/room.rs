@@ -138,7 +138,7 @@ impl Room {
                 let read = self.updates.len();
                 let seat = &mut self.seats[seat];
                 seat.replica
-                    .joined(Permission::Write, &known, Some(&answer), now);
+                    .joined(Permission::Write, &known, Some(answer.into()), now);
                 for slice in missing {
                     seat.replica.updates(&[slice.bytes], now);
                 }

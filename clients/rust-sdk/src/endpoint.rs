@@ -1,7 +1,11 @@
 use std::io;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use document_types::limits::FRAME_BYTES_MAX;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use service_api::grpc::ClientStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -46,20 +50,39 @@ impl Connector for TcpConnector {
     }
 }
 
-/// Where a server's socket is.
+/// Where a server is, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    protocol: Protocol,
     host: String,
     port: u16,
 }
 
-/// Why there is no socket.
+/// What carries documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    WebSocket,
+    Grpc,
+}
+
+/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SocketError {
+pub(crate) enum EndpointError {
     #[error("the server could not be reached")]
     Connect(#[from] io::Error),
     #[error("the WebSocket handshake failed")]
     Handshake(#[from] tungstenite::Error),
+    #[error("there is no gRPC stream")]
+    Stream(#[from] service_api::grpc::ConnectError),
+    #[error("the server's address is none")]
+    Address(#[from] tungstenite::http::uri::InvalidUri),
+}
+
+/// A connection that carries documents.
+pub(crate) enum Carrier {
+    Socket(Box<Socket>),
+    /// A stream, and what reads it.
+    Stream(ClientStream, BoxFuture<'static, String>),
 }
 
 pub(crate) type Socket = WebSocketStream<Box<dyn Stream>>;
@@ -70,9 +93,11 @@ impl Endpoint {
             url: url.to_owned(),
         };
         let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let default_port = match uri.scheme_str() {
-            Some("http" | "ws") => 80,
-            Some("https" | "wss") => 443,
+        let (protocol, default_port) = match uri.scheme_str() {
+            Some("http" | "ws") => (Protocol::WebSocket, 80),
+            Some("https" | "wss") => (Protocol::WebSocket, 443),
+            Some("grpc") => (Protocol::Grpc, 80),
+            Some("grpcs") => (Protocol::Grpc, 443),
             _ => return Err(wrong()),
         };
         let host = uri
@@ -85,19 +110,38 @@ impl Endpoint {
             .trim_end_matches(']')
             .to_owned();
         Ok(Self {
+            protocol,
             host,
             port: uri.port_u16().unwrap_or(default_port),
         })
     }
 
-    pub(crate) async fn connect(&self, connector: &dyn Connector) -> Result<Socket, SocketError> {
+    /// Connects. On a stream the credential goes with the call; on a socket replicas show it themselves.
+    pub(crate) async fn connect(
+        &self,
+        connector: &Arc<dyn Connector>,
+        credential: Option<&str>,
+    ) -> Result<Carrier, EndpointError> {
+        match self.protocol {
+            Protocol::WebSocket => Ok(Carrier::Socket(Box::new(
+                self.open_socket(connector).await?,
+            ))),
+            Protocol::Grpc => {
+                let uri = format!("http://{}", self.authority()).parse()?;
+                let (connector, endpoint) = (Arc::clone(connector), self.clone());
+                let dial = move || {
+                    let (connector, endpoint) = (Arc::clone(&connector), endpoint.clone());
+                    async move { connector.connect(&endpoint.host, endpoint.port).await }
+                };
+                let (stream, reading) = ClientStream::open(uri, credential, dial).await?;
+                Ok(Carrier::Stream(stream, reading.boxed()))
+            }
+        }
+    }
+
+    async fn open_socket(&self, connector: &Arc<dyn Connector>) -> Result<Socket, EndpointError> {
         let stream = connector.connect(&self.host, self.port).await?;
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        let url = format!("ws://{host}:{}{SOCKET_PATH}", self.port);
+        let url = format!("ws://{}{SOCKET_PATH}", self.authority());
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
@@ -106,6 +150,14 @@ impl Endpoint {
         let (socket, _) =
             tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
         Ok(socket)
+    }
+
+    fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -128,6 +180,10 @@ mod tests {
         assert_eq!(
             parse("http://example.org"),
             Some(("example.org".to_owned(), 80))
+        );
+        assert_eq!(
+            parse("grpc://127.0.0.1:8787"),
+            Some(("127.0.0.1".to_owned(), 8787))
         );
         assert_eq!(parse("ftp://example.org"), None);
         assert_eq!(parse("127.0.0.1:8787"), None);
