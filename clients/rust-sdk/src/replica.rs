@@ -340,7 +340,9 @@ impl Replica {
         }
         let in_flight = self.outbox.is_in_flight();
         Some(match (&self.stage, self.beat) {
-            (Stage::Live, Some(_)) if in_flight => since + PULSE_LATE_MAX,
+            (Stage::Live, Some(beat)) if in_flight => {
+                since + PULSE_LATE_MAX.max(beat * PULSE_MISSED_BEATS_MAX)
+            }
             (Stage::Live, Some(beat)) => since + beat * PULSE_MISSED_BEATS_MAX,
             (Stage::Live, None) if !in_flight => since,
             // On top of what is about to arrive, edits cost everybody less.

@@ -132,8 +132,6 @@ pub const SUSPENSION: Duration = Duration::from_secs(60 * 60);
 
 // --- A room -----------------------------------------------------------------------------------
 
-/// How long a flush waits for company before the first of a flight.
-pub const FLUSH_WAIT_MAX: Duration = Duration::from_millis(10);
 /// Bytes of a record's updates, with what each is stamped with. An update that has more alone has a record
 /// to itself.
 pub const RECORD_PAYLOAD_BYTES_MAX: usize = 768 * 1024;
@@ -227,6 +225,8 @@ pub const PULSE_TYPISTS_ON_DEAR: usize = 2;
 pub const PULSE_TYPISTS_OFF: usize = 2;
 /// The window in which a writer counts as typing.
 pub const PULSE_WINDOW: Duration = Duration::from_secs(2);
+/// The same in beats, if they are long.
+pub const PULSE_WINDOW_BEATS_MIN: u32 = 3;
 /// How long there must be few typists before the beat stops.
 pub const PULSE_OFF_AFTER: Duration = Duration::from_secs(5);
 /// The beat with up to [`PULSE_TYPISTS_FAST`] typists, to begin with.
@@ -239,21 +239,32 @@ pub const PULSE_BEAT_SLOW: Duration = Duration::from_millis(100);
 pub const PULSE_BEAT_FAST_MIN: Duration = Duration::from_millis(40);
 /// The same with more typists. Each beat costs every replica an import, whatever is in it.
 pub const PULSE_BEAT_SLOW_MIN: Duration = Duration::from_millis(60);
-/// The longest beat that a slow way into the log leads to. Text is seen two beats late at worst.
-pub const PULSE_BEAT_MAX: Duration = Duration::from_millis(250);
-/// The beat to begin with where people type in several rooms of a document. Such beats are halved and
-/// doubled only, so that the rooms' frames are cut together whatever each has come to,
+/// The longest beat that a slow way into the log leads to. Text is seen two beats late at worst. Once
+/// imports take longer than a beat, nobody commits in time and they never get cheap again; a beat in which
+/// all have imported ends that.
+pub const PULSE_BEAT_MAX: Duration = Duration::from_secs(2);
+/// The beat to begin with where people type in several rooms of a document.
 pub const PULSE_BEAT_SHARED: Duration = Duration::from_millis(120);
-/// down to this
+/// The shortest beat of such rooms. The way from one to the other leads through a broker at least.
 pub const PULSE_BEAT_SHARED_MIN: Duration = Duration::from_millis(60);
-/// and up to this.
-pub const PULSE_BEAT_SHARED_MAX: Duration = Duration::from_millis(480);
+/// The part of such a beat, one in so many, that a flight waits for the others who write on it. What fetches
+/// records from afar takes the first at once and the next only after a whole way there and back.
+pub const PULSE_SHARED_COMPANY_SHARE: u32 = 8;
 /// How long a room watches the way into the log before it makes the beat longer or shorter.
 pub const PULSE_WATCH_PERIOD: Duration = Duration::from_secs(1);
-/// Updates without which a room has not seen enough of that way.
+/// Beats that a room watches at least,
+pub const PULSE_WATCHED_BEATS_MIN: u32 = 4;
+/// and updates without which it has not seen enough of that way.
 pub const PULSE_WATCHED_COUNT_MIN: u32 = 5;
 /// One update in so many may be late: some stragglers don't spoil the pulse.
 pub const PULSE_LATE_ONE_IN: u32 = 4;
+/// The same where people type in several rooms. What comes late from afar is what all wrote there.
+pub const PULSE_SHARED_LATE_ONE_IN: u32 = 8;
+/// Beats in which nothing is watched after it has changed where people type in several rooms, as they come to
+/// it one after the other.
+pub const PULSE_SHARED_SETTLING_BEATS: u32 = 2;
+/// How long a beat that was too short there is not tried again.
+pub const PULSE_SHARED_TOO_SHORT_TIME: Duration = Duration::from_secs(20);
 /// Operations of a frame that later updates are compared with.
 pub const PULSE_FRAME_SPANS_MAX: usize = 256;
 

@@ -52,6 +52,7 @@ fn record(document: &str, body: wire::Body) -> wire::OpRecord {
         node_sequence: 345,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
         body: Some(body),
+        beat_ms: 0,
     }
 }
 
@@ -108,6 +109,16 @@ fn records() -> Vec<(&'static str, wire::OpRecord)> {
         ),
         ("updates-traced", record("doc_1", traced)),
         (
+            "updates-on-a-beat",
+            wire::OpRecord {
+                beat_ms: 120,
+                ..record(
+                    "doc_1",
+                    batch(wire::Payload::Inline(Bytes::from_static(b"loro"))),
+                )
+            },
+        ),
+        (
             "updates-blob",
             record("doc_1", batch(wire::Payload::Blob(blob))),
         ),
@@ -142,6 +153,9 @@ fn meaning(record: &wire::OpRecord) -> Value {
     });
     if !record.document.is_empty() {
         json["document"] = json!(record.document);
+    }
+    if record.beat_ms != 0 {
+        json["beat_ms"] = json!(record.beat_ms);
     }
     match record.body.as_ref().unwrap() {
         wire::Body::Updates(batch) => {

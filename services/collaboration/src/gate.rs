@@ -381,6 +381,7 @@ mod tests {
                 id: DocumentId::parse(&"d".repeat(128)).unwrap(),
                 content: offers.iter().map(stamp).collect(),
             }),
+            beat: std::time::Duration::MAX,
         };
         record.encode().len()
     }

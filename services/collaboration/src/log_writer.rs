@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clock::HybridLogicalClock;
@@ -133,12 +134,13 @@ impl LogWriter {
         })
     }
 
-    /// Gives a record its number and enqueues it.
+    /// Gives a record its number and enqueues it. `beat` is what its room needs.
     pub(crate) fn enqueue(
         &self,
         partition: LogPartition,
         document: &DocumentId,
         body: Body,
+        beat: Duration,
     ) -> Enqueued {
         let mut last = self.sequences[partition.0 as usize]
             .lock()
@@ -148,6 +150,7 @@ impl LogWriter {
             position: self.position(*last),
             traceparent: String::new(),
             body,
+            beat,
         };
         let bytes = record.encode();
         let result = self.log.append(partition, document, bytes.clone());
@@ -221,6 +224,7 @@ impl LogWriter {
                     position: self.position(sequence),
                     traceparent: String::new(),
                     body: Body::Heartbeat(stamp),
+                    beat: Duration::ZERO,
                 };
                 match self.log.append(partition, document, filler.encode()).await {
                     Ok(_) => return,

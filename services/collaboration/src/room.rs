@@ -166,8 +166,11 @@ impl Room {
             let look_again = self
                 .turns
                 .wakes_at(now)
-                .unwrap_or(now + WAITING_UPDATES_TIME_MAX)
-                .min(now + WAITING_UPDATES_TIME_MAX / 5);
+                .into_iter()
+                .chain(self.company_until())
+                .chain([now + WAITING_UPDATES_TIME_MAX / 5])
+                .min();
+            let look_again = look_again.unwrap_or(now);
             let room_for_more = self.queue_bytes < ROOM_ADMISSION_BYTES_MAX;
             tokio::select! {
                 biased;
@@ -368,6 +371,7 @@ impl Room {
         if !self.pulse.settle(Instant::now()) {
             return;
         }
+        tracing::debug!(document = %self.document, beat = ?self.pulse.beat(), "the beat changed");
         if self.pulse.beat().is_some() {
             self.schedule_beat();
         } else {

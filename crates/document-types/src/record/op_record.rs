@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -60,6 +62,9 @@ pub struct OpRecord {
     pub traceparent: String,
     /// What it says.
     pub body: Body,
+    /// How long a beat the room needs that its updates come from; zero if it does not beat. In whole
+    /// milliseconds.
+    pub beat: Duration,
 }
 
 /// A record's place among the records of the node that appended it.
@@ -241,6 +246,7 @@ impl OpRecord {
             node_sequence: self.position.sequence,
             traceparent: self.traceparent.clone(),
             body: Some(body),
+            beat_ms: u32::try_from(self.beat.as_millis()).unwrap_or(u32::MAX),
         }
     }
 
@@ -295,6 +301,7 @@ impl OpRecord {
             position,
             traceparent: record.traceparent,
             body,
+            beat: Duration::from_millis(record.beat_ms.into()),
         })
     }
 }

@@ -19,6 +19,8 @@ pub struct OpRecord {
     pub traceparent: String,
     #[prost(oneof = "Body", tags = "8, 9, 10, 11, 12")]
     pub body: Option<Body>,
+    #[prost(uint32, tag = "13")]
+    pub beat_ms: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]

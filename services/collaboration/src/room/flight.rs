@@ -141,7 +141,7 @@ impl Flight {
 impl Room {
     /// Starts a flight if something waits and nothing flies.
     pub(super) fn start_flight(&mut self) {
-        if !self.flight.is_none() || self.queue.is_empty() {
+        if !self.flight.is_none() || self.queue.is_empty() || self.company_until().is_some() {
             return;
         }
         if let Some((until, refusal)) = &self.untriable {
@@ -162,6 +162,16 @@ impl Room {
             self.give_up_waiting();
         }
         self.count_queue();
+    }
+
+    /// Until when what waits stays for those who write on the same beat, if it does.
+    pub(super) fn company_until(&self) -> Option<Instant> {
+        let sessions = || self.queue.iter().map(|offer| &offer.session);
+        let wait = self
+            .pulse
+            .company_wait(|| sessions().collect::<BTreeSet<_>>().len())?;
+        let first = self.queue.iter().map(|offer| offer.received).min()?;
+        Some(first + wait).filter(|until| *until > Instant::now())
     }
 
     fn start_flight_of(&mut self, turn: Turn) {
@@ -417,10 +427,11 @@ impl Room {
                     id: self.document.clone(),
                     content: stamped,
                 });
+                let beat = self.pulse.needed_beat().unwrap_or_default();
                 let record = self
                     .parts
                     .writer
-                    .enqueue(self.partition, &self.document, body);
+                    .enqueue(self.partition, &self.document, body, beat);
                 let flying = InFlight {
                     sequence: record.sequence(),
                     updates,

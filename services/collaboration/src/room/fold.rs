@@ -37,6 +37,8 @@ impl Room {
             }
         }
         if is_elsewhere {
+            let beat = entry.record.beat;
+            self.pulse.needed_elsewhere(position, beat, Instant::now());
             // It also forgets who stopped typing there, though nobody types here.
             self.settle_pulse();
         }

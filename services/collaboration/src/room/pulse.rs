@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use document_types::SessionId;
 use document_types::limits::{
-    PULSE_OFF_AFTER, PULSE_TYPISTS_OFF, PULSE_TYPISTS_ON, PULSE_TYPISTS_ON_DEAR, PULSE_WINDOW,
+    PULSE_OFF_AFTER, PULSE_SHARED_COMPANY_SHARE, PULSE_TYPISTS_OFF, PULSE_TYPISTS_ON,
+    PULSE_TYPISTS_ON_DEAR, PULSE_WINDOW, PULSE_WINDOW_BEATS_MIN,
 };
+use document_types::record::NodePosition;
+use document_types::{NodeId, RegionId, SessionId};
 use tokio::time::Instant;
 
 use super::pace::Pace;
@@ -21,6 +23,8 @@ pub(crate) struct Pulse {
     typed_at: BTreeMap<SessionId, Typed>,
     /// The beat, while there is one.
     pace: Option<Pace>,
+    /// What other nodes' rooms of the document said that they need.
+    needed_elsewhere: BTreeMap<(RegionId, NodeId), Needed>,
     /// Since when there have been few typists.
     few_since: Option<Instant>,
     /// Until when importing what people type counts as dear.
@@ -33,6 +37,14 @@ struct Typed {
     at: Instant,
     /// Whether it is in another node's room of the document.
     elsewhere: bool,
+}
+
+/// The beat that another node's room needs.
+#[derive(Clone, Copy, Debug)]
+struct Needed {
+    beat: Duration,
+    /// When it said so.
+    at: Instant,
 }
 
 /// One beat: its number and length, from the wall clock, so that all rooms of a document cut their
@@ -60,6 +72,17 @@ impl Pulse {
             elsewhere: true,
         };
         self.typed_at.insert(session.clone(), typed);
+    }
+
+    /// The log has brought what was written in another node's room of the document, which needs `beat`;
+    /// none if it is zero.
+    pub(crate) fn needed_elsewhere(&mut self, node: &NodePosition, beat: Duration, now: Instant) {
+        let room = (node.region.clone(), node.node);
+        if beat.is_zero() {
+            self.needed_elsewhere.remove(&room);
+        } else {
+            self.needed_elsewhere.insert(room, Needed { beat, at: now });
+        }
     }
 
     /// A session left.
@@ -97,6 +120,19 @@ impl Pulse {
         self.pace.as_ref().map(Pace::length)
     }
 
+    /// The beat that this room needs, while it beats.
+    pub(crate) fn needed_beat(&self) -> Option<Duration> {
+        self.pace.as_ref().map(Pace::needed)
+    }
+
+    /// How long what some sessions wrote waits for what the others here write on the same beat. Not at all
+    /// if nobody writes elsewhere, or if `count_waiting` finds all of them.
+    pub(crate) fn company_wait(&self, count_waiting: impl FnOnce() -> usize) -> Option<Duration> {
+        let pace = self.pace.as_ref().filter(|pace| pace.is_shared())?;
+        let here = self.typed_at.values().filter(|typed| !typed.elsewhere);
+        (here.count() > count_waiting()).then(|| pace.length() / PULSE_SHARED_COMPANY_SHARE)
+    }
+
     /// What there is to watch the beat's length, while the room beats.
     pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
         self.pace.as_mut()
@@ -104,8 +140,16 @@ impl Pulse {
 
     /// Forgets who stopped typing and settles whether the room beats. Says whether that changed.
     pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        // On a long beat people are heard of once a beat, which is no pause.
+        let window = self.beat().map_or(PULSE_WINDOW, |beat| {
+            PULSE_WINDOW.max(beat * PULSE_WINDOW_BEATS_MIN)
+        });
         self.typed_at
-            .retain(|_, typed| now.duration_since(typed.at) < PULSE_WINDOW);
+            .retain(|_, typed| now.duration_since(typed.at) < window);
+        self.needed_elsewhere
+            .retain(|_, needed| now.duration_since(needed.at) < window);
+        let elsewhere = self.needed_elsewhere.values().map(|needed| needed.beat);
+        let needed_elsewhere = elsewhere.max().unwrap_or_default();
         let is_shared = self.typed_at.values().any(|typed| typed.elsewhere);
         let typists = self.typed_at.len();
         let is_dear = self.dear_until.is_some_and(|until| now < until);
@@ -125,9 +169,11 @@ impl Pulse {
                 .is_none_or(|since| now.duration_since(since) < PULSE_OFF_AFTER);
         let beats = typists >= on || stays;
         match &mut self.pace {
-            Some(pace) if beats => pace.settle(typists, is_shared, now),
+            Some(pace) if beats => pace.settle(typists, is_shared, needed_elsewhere, now),
             None if beats => {
-                self.pace = Some(Pace::new(typists, is_shared, now));
+                let mut pace = Pace::new(typists, is_shared, now);
+                pace.settle(typists, is_shared, needed_elsewhere, now);
+                self.pace = Some(pace);
                 true
             }
             _ => self.pace.take().is_some(),
@@ -155,7 +201,10 @@ impl Beat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use document_types::limits::{PULSE_BEAT_FAST, PULSE_BEAT_SHARED, PULSE_BEAT_SLOW};
+    use document_types::NodeEpoch;
+    use document_types::limits::{
+        PULSE_BEAT_FAST, PULSE_BEAT_MAX, PULSE_BEAT_SHARED, PULSE_BEAT_SLOW,
+    };
 
     fn session(i: usize) -> SessionId {
         SessionId::parse(&format!("ses_{i}")).unwrap()
@@ -202,6 +251,44 @@ mod tests {
         let alone = now + PULSE_WINDOW;
         type_all(&mut pulse, 4, alone);
         assert_eq!(pulse.beat(), Some(PULSE_BEAT_FAST));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_waits_for_the_others_here_only_while_somebody_writes_elsewhere() {
+        let (mut pulse, now) = (Pulse::default(), Instant::now());
+        type_all(&mut pulse, 4, now);
+        assert_eq!(pulse.company_wait(|| 1), None);
+        pulse.typed_elsewhere(&session(10), now);
+        pulse.settle(now);
+        let wait = PULSE_BEAT_SHARED / PULSE_SHARED_COMPANY_SHARE;
+        assert_eq!(pulse.company_wait(|| 1), Some(wait));
+        assert_eq!(pulse.company_wait(|| 4), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rooms_beat_as_the_longest_of_them_needs_while_it_says_so() {
+        let (mut pulse, now) = (Pulse::default(), Instant::now());
+        let elsewhere = NodePosition {
+            region: RegionId::parse("us").unwrap(),
+            node: NodeId(2),
+            epoch: NodeEpoch(1),
+            sequence: 1,
+        };
+        type_all(&mut pulse, 3, now);
+        pulse.typed_elsewhere(&session(10), now);
+        pulse.needed_elsewhere(&elsewhere, PULSE_BEAT_SHARED * 2, now);
+        pulse.settle(now);
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_SHARED * 2));
+        assert_eq!(pulse.needed_beat(), Some(PULSE_BEAT_SHARED));
+        pulse.needed_elsewhere(&elsewhere, PULSE_BEAT_SHARED / 2, now);
+        assert!(pulse.settle(now));
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_SHARED));
+        pulse.needed_elsewhere(&elsewhere, Duration::MAX, now);
+        pulse.settle(now);
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_MAX));
+        pulse.needed_elsewhere(&elsewhere, Duration::ZERO, now);
+        pulse.settle(now);
+        assert_eq!(pulse.beat(), Some(PULSE_BEAT_SHARED));
     }
 
     #[tokio::test(start_paused = true)]
