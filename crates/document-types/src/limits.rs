@@ -109,7 +109,8 @@ pub const DRY_RUN_LEAKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const DRY_RUN_CPU_PER_UPDATE_MAX: Duration = Duration::from_millis(200);
 /// How many times as much the updates may take of those who have just read the document, or whose updates
 /// were cheap so far: what theirs cost beyond that is the document's doing, and refusing them would lose
-/// honest work. Whoever else needs so much has to wait until the document is less busy.
+/// honest work. Whoever else needs so much is sent away, and let try at length when he comes back, if not
+/// many do.
 pub const DRY_RUN_PATIENCE: u32 = 5;
 /// How much more wall-clock than processor time a dry run may take before its worker is killed; workers
 /// share the machine with everything else.

@@ -245,7 +245,7 @@ impl Room {
             version: self.admission.version().clone(),
             styled: self.styled,
             thorough: self.turns.is_alone(),
-            patient: self.is_patient_with(&offers),
+            patient: self.is_patient_with(&offers) || self.turns.be_patient(Instant::now()),
             applied: self.untried().unwrap_or_default(),
             base: with_base.then(|| self.recent_bytes()),
             forget: std::mem::take(&mut self.contaminated),
@@ -385,6 +385,9 @@ impl Room {
                 // It may be somebody's work who was offline, and is welcome when there is time for it.
                 let refusal = Refusal::new(ErrorCode::Overloaded, harm.to_string());
                 self.refuse(offer.batch, &refusal);
+                if self.sessions.contains_key(&offer.session) {
+                    self.turns.sent_away(&offer.session, now);
+                }
                 continue;
             }
             metrics::counter!(crate::metrics::HARMFUL_UPDATES).increment(1);

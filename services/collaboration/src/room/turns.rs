@@ -6,6 +6,8 @@
 //! each of its batches flies alone, in turn with the others' flights, and a session whose updates were
 //! dear has an allowance of processor time. Whoever sends much that is dear waits for it. Next to an update
 //! that hangs in the past everybody's are dear, so those who have seen what landed lately may cost more.
+//! Whoever was sent away since his were dear, and comes back with them, is let try at length now and then:
+//! it may be what he wrote offline, and the document may never be less busy.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -36,6 +38,8 @@ struct Account {
     standing: u32,
     /// Whether one of its updates that flew alone was dear. Who has just come does not have to wait.
     is_dear: bool,
+    /// Whether one was refused as too dear, for now.
+    was_sent_away: bool,
     /// When what it flew alone has been paid for.
     paid_at: Instant,
 }
@@ -48,6 +52,10 @@ pub(super) struct Turns {
     began_at: Instant,
     /// What one update cost in the last flight.
     cost: Duration,
+    /// Whether what flies may cost more, though nobody knows the session.
+    is_patient: bool,
+    /// When that has been paid for by all who are in the room.
+    patience_paid_at: Instant,
 }
 
 impl Turns {
@@ -57,6 +65,8 @@ impl Turns {
             last: Turn::Together,
             began_at: now,
             cost: Duration::ZERO,
+            is_patient: false,
+            patience_paid_at: now,
         }
     }
 
@@ -131,6 +141,25 @@ impl Turns {
         self.last != Turn::Together
     }
 
+    /// A session's update was refused as too dear, for now.
+    pub(super) fn sent_away(&mut self, session: &SessionId, now: Instant) {
+        self.account(session, now).was_sent_away = true;
+    }
+
+    /// Whether what flies may cost more although nobody knows the session, since it was sent away before
+    /// and no other had so much of the room's time lately.
+    pub(super) fn be_patient(&mut self, now: Instant) -> bool {
+        let was_sent_away = match &self.last {
+            Turn::Together => false,
+            Turn::Alone(session) => self
+                .accounts
+                .get(session)
+                .is_some_and(|account| account.was_sent_away),
+        };
+        self.is_patient = was_sent_away && self.patience_paid_at <= now;
+        self.is_patient
+    }
+
     /// So many updates were tried, which has cost `processor_time`; `sessions` says whose the harmless
     /// ones are, as far as the sessions are still there, and how far behind they were.
     pub(super) fn tried<'a>(
@@ -172,6 +201,9 @@ impl Turns {
             let account = self.account(&session, now);
             account.paid_at = account.paid_at.max(saved_up(now)) + time * TRIAL_ALONE_SHARE;
         }
+        if std::mem::take(&mut self.is_patient) {
+            self.patience_paid_at = now + time * TRIAL_ALONE_SHARE;
+        }
     }
 
     /// When the next of those who fly alone may fly again, if one has to wait.
@@ -191,6 +223,7 @@ impl Turns {
             .or_insert_with(|| Account {
                 standing: 0,
                 is_dear: false,
+                was_sent_away: false,
                 paid_at: saved_up(now),
             })
     }
@@ -316,5 +349,22 @@ mod tests {
         fly(&mut turns, &[1], DEAR);
         let next = turns.next(&waiting, false, Instant::now());
         assert!(next.contains(&Turn::Together));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_sent_away_is_let_try_at_length_and_the_next_after_that_is_paid_for() {
+        let mut turns = Turns::new(Instant::now());
+        turns.begin(Turn::Alone(session(1)), Instant::now());
+        assert!(!turns.be_patient(Instant::now()), "nobody was sent away");
+        for name in [1, 2] {
+            turns.sent_away(&session(name), Instant::now());
+        }
+        turns.begin(Turn::Alone(session(1)), Instant::now());
+        assert!(turns.be_patient(Instant::now()));
+        fly(&mut turns, &[1], DEAR);
+        turns.begin(Turn::Alone(session(2)), Instant::now());
+        assert!(!turns.be_patient(Instant::now()), "it costs everybody");
+        tokio::time::advance(DEAR * TRIAL_ALONE_SHARE).await;
+        assert!(turns.be_patient(Instant::now()));
     }
 }
