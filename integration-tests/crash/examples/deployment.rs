@@ -25,8 +25,7 @@ async fn main() -> anyhow::Result<()> {
         let node = ServerCommand::real()?
             .with(&format!("node={number}"))
             .with(&format!("blobs.address=file://{}", blobs.display()))
-            .with_topic(&topic.bootstrap_servers, &topic.name, topic.partition_count)
-            .with("log.kafka.development=true");
+            .with_topic_on_one_broker(&topic.bootstrap_servers, &topic.name, topic.partition_count);
         Ok(match &cluster_file {
             None => node,
             Some(file) => node.with_store(file, &prefix),

@@ -28,8 +28,7 @@ async fn main() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let topic = &region.topic;
         let command = ServerCommand::real()?
-            .with_topic(&topic.bootstrap_servers, &topic.name, topic.partition_count)
-            .with("log.kafka.development=true")
+            .with_topic_on_one_broker(&topic.bootstrap_servers, &topic.name, topic.partition_count)
             .in_region(region.number, region.name, region.other);
         let arguments = command.arguments(0);
         let server = ServerProcess::start(&real_binary()?, folder.path(), &arguments).await?;

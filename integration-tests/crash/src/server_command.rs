@@ -91,6 +91,19 @@ impl ServerCommand {
             .with(&format!("log.kafka.topic={topic}"))
     }
 
+    /// The same command with a topic on one broker as the log, which would lose what was acknowledged with
+    /// its disk.
+    #[must_use]
+    pub fn with_topic_on_one_broker(
+        self,
+        bootstrap_servers: &str,
+        topic: &str,
+        partition_count: u32,
+    ) -> Self {
+        self.with_topic(bootstrap_servers, topic, partition_count)
+            .with("log.kafka.development=true")
+    }
+
     /// The same command with its state in a part of a FoundationDB cluster, which nodes share.
     #[must_use]
     pub fn with_store(self, cluster_file: &str, prefix: &str) -> Self {

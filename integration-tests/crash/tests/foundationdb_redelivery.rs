@@ -103,8 +103,7 @@ async fn deploy(topic: &Topic, store: &Store) -> anyhow::Result<()> {
     let node = |number| {
         let node = ServerCommand::real()?
             .with(&format!("node={number}"))
-            .with_topic(&topic.bootstrap_servers, &topic.name, topic.partition_count)
-            .with("log.kafka.development=true");
+            .with_topic_on_one_broker(&topic.bootstrap_servers, &topic.name, topic.partition_count);
         Ok(store.of(node))
     };
     let rooms = r#"["collaboration", "history"]"#;

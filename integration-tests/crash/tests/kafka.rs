@@ -12,8 +12,7 @@ use server_process::{ServerProcess, real_binary};
 fn node(number: u32, topic: &Topic) -> anyhow::Result<ServerCommand> {
     Ok(ServerCommand::real()?
         .with(&format!("node={number}"))
-        .with_topic(&topic.bootstrap_servers, &topic.name, topic.partition_count)
-        .with("log.kafka.development=true"))
+        .with_topic_on_one_broker(&topic.bootstrap_servers, &topic.name, topic.partition_count))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,8 +55,7 @@ fn node(region: &Region) -> anyhow::Result<ServerCommand> {
         topic,
     } = region;
     Ok(ServerCommand::real()?
-        .with_topic(&topic.bootstrap_servers, &topic.name, topic.partition_count)
-        .with("log.kafka.development=true")
+        .with_topic_on_one_broker(&topic.bootstrap_servers, &topic.name, topic.partition_count)
         .in_region(*number, name, other))
 }
 
