@@ -168,9 +168,7 @@ impl Room {
                 .wakes_at(now)
                 .into_iter()
                 .chain(self.company_until())
-                .chain([now + WAITING_UPDATES_TIME_MAX / 5])
-                .min();
-            let look_again = look_again.unwrap_or(now);
+                .fold(now + WAITING_UPDATES_TIME_MAX / 5, Instant::min);
             let room_for_more = self.queue_bytes < ROOM_ADMISSION_BYTES_MAX;
             tokio::select! {
                 biased;

@@ -134,6 +134,8 @@ impl Turns {
     pub(super) fn begin(&mut self, turn: Turn, now: Instant) {
         self.last = turn;
         self.began_at = now;
+        // What was to be tried at length, and could not be, has cost nobody anything.
+        self.is_patient = false;
     }
 
     /// Whether what flies, flies alone.
