@@ -34,7 +34,7 @@ mod v1 {
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("collabedit.v1");
 
 pub use callers::{Caller, Callers, JoinClaim};
-pub use client_stream::{ClientJoin, ClientStream};
+pub use client_stream::ClientStream;
 pub use endpoint::{AddressError, ServiceAddress};
 pub use history::{RemoteHistory, check_history};
 pub use node_link::{ConnectError, check_collaboration};

@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 
-use document_types::limits::JOIN_TIME_MAX;
 use document_types::{BatchId, ErrorCode, Permission};
 use futures::FutureExt;
 use futures::future::{Fuse, FusedFuture};
 use metrics::counter;
 use service_api::{AckStamps, JoinRequest, Joined, SessionEvent, Submission, WireKind};
 use sync_protocol::{Batch, ClientPayload, PeerAnswer, Stamps, UpdateStatus, WireMessage};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::followed::answer_in;
@@ -124,13 +123,8 @@ async fn enter(seat: &mut Seat, join: Join) -> Result<Joined, Refusal> {
         kind,
         peer,
     };
-    let joined = timeout(
-        JOIN_TIME_MAX,
-        seat.gateway.state.collaboration.join(request),
-    )
-    .await
-    .map_err(|_| Refusal::new(ErrorCode::Unavailable, "the document did not open in time"))?
-    .map_err(|error| Refusal::new(error.code, error.message))?;
+    let joining = seat.gateway.join(request).await;
+    let joined = joining.map_err(|error| Refusal::new(error.code, error.message))?;
     let standing = joined.peer.map(|peer| PeerAnswer {
         end: peer.end,
         owned: peer.owned,

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::HeaderMap;
-use document_types::limits::{DOCUMENTS_PER_SOCKET_MAX, JOIN_TIME_MAX};
-use document_types::{ErrorCode, SessionId};
+use document_types::SessionId;
+use document_types::limits::DOCUMENTS_PER_SOCKET_MAX;
 use metrics::counter;
 use service_api::grpc::{Caller, Callers, JoinClaim};
 use service_api::{JoinError, Joined};
 use sync_protocol::{ClientPayload, Feature, JoinPayload};
-use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Credentials;
@@ -74,7 +73,6 @@ impl Caller for NativeClient {
 
 impl NativeClient {
     async fn join_as_who_it_is(&self, claim: JoinClaim) -> Result<Joined, JoinError> {
-        let state = &self.gateway.state;
         let payload = ClientPayload::CollabEdit(JoinPayload {
             collabedit: 1,
             device: claim.device.clone(),
@@ -84,21 +82,13 @@ impl NativeClient {
             nonce: None,
             token: None,
         });
-        let authenticating = state
-            .authenticator
-            .authenticate(&self.credentials, &payload);
+        let authenticator = &self.gateway.state.authenticator;
+        let authenticating = authenticator.authenticate(&self.credentials, &payload);
         let principal = authenticating.await.map_err(|error| JoinError {
             code: error.code,
             message: error.message,
         })?;
-        let joining = state
-            .collaboration
-            .join(claim.of(principal, self.session.clone()));
-        timeout(JOIN_TIME_MAX, joining).await.unwrap_or_else(|_| {
-            Err(JoinError {
-                code: ErrorCode::Unavailable,
-                message: "the document did not open in time".into(),
-            })
-        })
+        let request = claim.of(principal, self.session.clone());
+        self.gateway.join(request).await
     }
 }

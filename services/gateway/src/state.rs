@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use blob_store::BlobStore;
 use clock::{Clock, IdSource};
-use document_types::limits::{CONNECTIONS_COUNT_MAX, CONNECTIONS_PER_SECOND_MAX};
+use document_types::limits::{CONNECTIONS_COUNT_MAX, CONNECTIONS_PER_SECOND_MAX, JOIN_TIME_MAX};
 use document_types::{DocumentId, ErrorCode, Permission, Principal};
-use service_api::{Collaboration, History, Permissions, Presence};
+use service_api::{Collaboration, History, JoinError, JoinRequest, Joined, Permissions, Presence};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use traces::Traces;
@@ -79,6 +80,17 @@ impl Gateway {
             admission,
             attachments,
         }
+    }
+
+    /// Joins a document's room, in time.
+    pub(crate) async fn join(&self, request: JoinRequest) -> Result<Joined, JoinError> {
+        let joining = timeout(JOIN_TIME_MAX, self.state.collaboration.join(request));
+        joining.await.unwrap_or_else(|_| {
+            Err(JoinError {
+                code: ErrorCode::Unavailable,
+                message: "the document did not open in time".into(),
+            })
+        })
     }
 
     /// What `principal` may do with `document`, at least read it.

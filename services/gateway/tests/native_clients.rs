@@ -10,8 +10,8 @@ use bytes::Bytes;
 use document_types::{BatchId, DeviceId, DocumentId, ErrorCode, PeerId, SessionId, VersionVector};
 use gateway::{GatewayLimits, GatewayState};
 use loro::{ExportMode, LoroDoc};
-use service_api::grpc::{ClientJoin, ClientStream, ConnectError};
-use service_api::{SessionEvent, Submission};
+use service_api::grpc::{ClientStream, ConnectError, JoinClaim};
+use service_api::{JoinError, Joined, SessionEvent, Submission, WireKind};
 use support::Served;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -31,28 +31,33 @@ async fn open(served: &Served) -> Result<(ClientStream, JoinSet<String>), Connec
     Ok((stream, running))
 }
 
-fn join_of(document: &str) -> ClientJoin {
-    ClientJoin {
+async fn join(stream: &ClientStream, document: &str) -> Result<Joined, JoinError> {
+    let claim = JoinClaim {
         document: DocumentId::parse(document).unwrap(),
-        session: SessionId::parse("ses_own").unwrap(),
+        session: None,
+        user: None,
         device: DeviceId::parse("dev_mine").unwrap(),
         version: VersionVector::new(),
+        kind: WireKind::CollabEdit,
         peer: Some(PeerId(7)),
-    }
+    };
+    stream
+        .join(SessionId::parse("ses_own").unwrap(), claim)
+        .await
 }
 
 #[tokio::test]
 async fn a_client_is_who_the_gateway_knows_it_is() {
     let served = Served::start().await;
     let (stream, _running) = open(&served).await.unwrap();
-    let joined = stream.join(&join_of("notes")).await.unwrap();
+    let joined = join(&stream, "notes").await.unwrap();
     let room = served.rooms.room("notes");
     let log = room.until(|log| !log.joins.is_empty()).await;
-    let join = &log.joins[0];
-    assert_eq!(join.principal.user.as_str(), "usr_local");
-    assert_eq!(join.principal.device.as_str(), "dev_mine");
-    assert_ne!(join.session.as_str(), "ses_own");
-    assert_eq!(join.peer, Some(PeerId(7)));
+    let joined_as = &log.joins[0];
+    assert_eq!(joined_as.principal.user.as_str(), "usr_local");
+    assert_eq!(joined_as.principal.device.as_str(), "dev_mine");
+    assert_ne!(joined_as.session.as_str(), "ses_own");
+    assert_eq!(joined_as.peer, Some(PeerId(7)));
     drop(joined);
     timeout(TIME_MAX, room.until(|log| log.leaves == 1))
         .await
@@ -63,9 +68,9 @@ async fn a_client_is_who_the_gateway_knows_it_is() {
 async fn a_refused_join_ends_its_seat_and_no_other() {
     let served = Served::start().await;
     let (stream, _running) = open(&served).await.unwrap();
-    let refused = stream.join(&join_of("denied")).await.unwrap_err();
+    let refused = join(&stream, "denied").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::PermissionDenied);
-    let mut joined = stream.join(&join_of("notes")).await.unwrap();
+    let mut joined = join(&stream, "notes").await.unwrap();
     for is_expected in [
         |event: &SessionEvent| matches!(event, SessionEvent::Updates(_)),
         |event: &SessionEvent| matches!(event, SessionEvent::CaughtUp),
@@ -115,14 +120,14 @@ async fn a_full_gateway_takes_no_stream() {
 async fn a_gateway_that_drains_ends_its_streams() {
     let served = Served::start().await;
     let (stream, mut running) = open(&served).await.unwrap();
-    let joined = stream.join(&join_of("notes")).await.unwrap();
+    let joined = join(&stream, "notes").await.unwrap();
     served.drain.cancel();
     let ended = timeout(TIME_MAX, running.join_next()).await.unwrap();
     assert!(ended.is_some());
     served.sockets.close();
     timeout(TIME_MAX, served.sockets.wait()).await.unwrap();
     drop(joined);
-    let refused = stream.join(&join_of("notes")).await.unwrap_err();
+    let refused = join(&stream, "notes").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
     assert!(open(&served).await.is_err(), "nobody comes in any more");
 }

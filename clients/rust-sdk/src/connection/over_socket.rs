@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use document_types::limits::{CONNECT_TIME_MAX, KEEPALIVE_INTERVAL, SILENCE_MAX};
-use document_types::{DocumentId, ErrorCode};
+use document_types::limits::{
+    CONNECT_TIME_MAX, FRAGMENT_BYTES_MAX, KEEPALIVE_INTERVAL, SILENCE_MAX,
+};
+use document_types::{BatchId, DocumentId, ErrorCode};
 use futures::stream::SplitSink;
 use futures::{Sink, SinkExt, StreamExt};
 use sync_protocol::{
@@ -120,17 +122,8 @@ impl Queue {
         self.messages.push_back(message);
         self.unsent = true;
     }
-}
 
-impl Outgoing for Queue {
-    fn text(&mut self, text: &ClientText) {
-        let json = serde_json::to_string(text);
-        self.say(SocketMessage::text(
-            json.expect("names and numbers always serialise"),
-        ));
-    }
-
-    fn message(&mut self, document: &DocumentId, message: Message) {
+    fn frame(&mut self, document: &DocumentId, message: Message) {
         let subscription = Subscription {
             magic: Magic::Loro,
             document: document.clone(),
@@ -143,6 +136,46 @@ impl Outgoing for Queue {
         {
             Ok(bytes) => self.say(SocketMessage::Binary(bytes)),
             Err(error) => tracing::error!(%error, "a message does not fit a frame"),
+        }
+    }
+
+    /// An update that is larger than a frame.
+    fn fragments(&mut self, document: &DocumentId, batch: BatchId, update: &Bytes) {
+        let header = Message::FragmentHeader {
+            batch,
+            fragment_count: update.len().div_ceil(FRAGMENT_BYTES_MAX) as u64,
+            total_bytes: update.len() as u64,
+        };
+        self.frame(document, header);
+        for (index, start) in (0..).zip((0..update.len()).step_by(FRAGMENT_BYTES_MAX)) {
+            let bytes = update.slice(start..update.len().min(start + FRAGMENT_BYTES_MAX));
+            let fragment = Message::Fragment {
+                batch,
+                index,
+                bytes,
+            };
+            self.frame(document, fragment);
+        }
+    }
+}
+
+impl Outgoing for Queue {
+    fn text(&mut self, text: &ClientText) {
+        let json = serde_json::to_string(text);
+        self.say(SocketMessage::text(
+            json.expect("names and numbers always serialise"),
+        ));
+    }
+
+    fn message(&mut self, document: &DocumentId, message: Message) {
+        match message {
+            Message::DocUpdate {
+                updates,
+                batch: Some(batch),
+            } if updates.len() == 1 && updates[0].len() > FRAGMENT_BYTES_MAX => {
+                self.fragments(document, batch, &updates[0]);
+            }
+            message => self.frame(document, message),
         }
     }
 }
@@ -348,4 +381,51 @@ async fn flush(
         }
     }
     sink.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_that_is_larger_than_a_frame_comes_together_again() {
+        let document = DocumentId::parse("notes").unwrap();
+        let update = Bytes::from(vec![7; 2 * FRAGMENT_BYTES_MAX + 1]);
+        let mut queue = Queue::default();
+        let message = Message::DocUpdate {
+            updates: vec![update.clone()],
+            batch: Some(BatchId([1; 8])),
+        };
+        queue.message(&document, message);
+        let (mut reassembly, mut whole) = (Reassembly::from_client(), None);
+        for message in queue.messages {
+            let SocketMessage::Binary(bytes) = message else {
+                panic!("{message:?} is no frame")
+            };
+            let frame = Frame::decode(&bytes).unwrap();
+            let subscription = &frame.subscription;
+            match frame.message {
+                Message::FragmentHeader {
+                    batch,
+                    fragment_count,
+                    total_bytes,
+                } => reassembly
+                    .begin(
+                        subscription,
+                        batch,
+                        fragment_count,
+                        total_bytes,
+                        Duration::ZERO,
+                    )
+                    .unwrap(),
+                Message::Fragment {
+                    batch,
+                    index,
+                    bytes,
+                } => whole = Some(reassembly.add(subscription, batch, index, &bytes)),
+                other => panic!("{other:?} is no fragment"),
+            }
+        }
+        assert_eq!(whole, Some(FragmentOutcome::Complete(update)));
+    }
 }

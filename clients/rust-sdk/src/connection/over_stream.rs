@@ -7,16 +7,13 @@ use std::pin::pin;
 use bytes::Bytes;
 use clock::IdSource;
 use document_types::limits::{BATCHES_IN_FLIGHT_MAX, SOCKET_QUEUE_COUNT_MAX};
-use document_types::{BatchId, DocumentId, ErrorCode, Permission, VersionVector};
+use document_types::{BatchId, DocumentId, ErrorCode, Permission, SessionId, VersionVector};
 use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use service_api::grpc::{ClientJoin, ClientStream};
-use service_api::{JoinError, Joined, PeerStanding, SessionEvent, Submission};
-use sync_protocol::{
-    ClientPayload, ClientText, FragmentOutcome, Magic, Message, PeerAnswer, Reassembly,
-    Subscription, decode_version,
-};
+use service_api::grpc::{ClientStream, JoinClaim};
+use service_api::{JoinError, Joined, PeerStanding, SessionEvent, Submission, WireKind};
+use sync_protocol::{ClientPayload, ClientText, Message, PeerAnswer, decode_version};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -42,8 +39,6 @@ pub(super) async fn serve(
         last_stay: 0,
         said,
         staying: FuturesUnordered::new(),
-        fragments: Reassembly::from_client(),
-        started: Instant::now(),
     };
     let mut reading = pin!(reading);
     let mut ended = Ended::default();
@@ -81,9 +76,6 @@ struct Seats {
     last_stay: u64,
     said: mpsc::Sender<Said>,
     staying: FuturesUnordered<BoxFuture<'static, ()>>,
-    /// The replica cuts for sockets what a stream takes whole.
-    fragments: Reassembly,
-    started: Instant,
 }
 
 /// A replica's place in its room. Dropping it leaves the room.
@@ -116,35 +108,6 @@ impl Outgoing for Seats {
                 updates,
                 batch: Some(batch),
             } => self.submit(document, batch, updates),
-            Message::FragmentHeader {
-                batch,
-                fragment_count,
-                total_bytes,
-            } => {
-                let elapsed = self.started.elapsed();
-                let subscription = subscription(document);
-                let begun = self.fragments.begin(
-                    &subscription,
-                    batch,
-                    fragment_count,
-                    total_bytes,
-                    elapsed,
-                );
-                if let Err(error) = begun {
-                    tracing::error!(%error, "a replica's own fragments can't be taken");
-                }
-            }
-            Message::Fragment {
-                batch,
-                index,
-                bytes,
-            } => {
-                let subscription = subscription(document);
-                let added = self.fragments.add(&subscription, batch, index, &bytes);
-                if let FragmentOutcome::Complete(update) = added {
-                    self.submit(document, batch, vec![update]);
-                }
-            }
             Message::Leave => {
                 self.stays.remove(document);
             }
@@ -160,18 +123,21 @@ impl Seats {
         else {
             return tracing::error!("a replica's own join can't be read");
         };
-        let join = ClientJoin {
+        let claim = JoinClaim {
             document: document.clone(),
-            session: self.ids.session(),
+            session: None,
+            user: None,
             device: payload.device,
             version,
+            kind: WireKind::CollabEdit,
             peer: payload.peer,
         };
         self.last_stay += 1;
         let (submissions, submitted) = mpsc::channel(BATCHES_IN_FLIGHT_MAX);
         let stay = stay(
             self.stream.clone(),
-            join,
+            self.ids.session(),
+            claim,
             submitted,
             self.said.clone(),
             self.last_stay,
@@ -266,13 +232,15 @@ fn tell(replica: &mut Replica, event: SessionEvent, now: Instant) {
 /// waits for the room, and the other way round.
 async fn stay(
     stream: ClientStream,
-    join: ClientJoin,
+    session: SessionId,
+    claim: JoinClaim,
     mut submitted: mpsc::Receiver<Submission>,
     said: mpsc::Sender<Said>,
     stay: u64,
 ) {
+    let document = claim.document.clone();
     let say = async |news| {
-        let document = join.document.clone();
+        let document = document.clone();
         // If nobody listens, the stream is given up.
         let _ = said
             .send(Said {
@@ -288,7 +256,7 @@ async fn stay(
         peer,
         room,
         mut events,
-    } = match stream.join(&join).await {
+    } = match stream.join(session, claim).await {
         Ok(joined) => joined,
         Err(error) => return say(News::Refused(error)).await,
     };
@@ -316,12 +284,5 @@ async fn stay(
                 None => return,
             },
         }
-    }
-}
-
-fn subscription(document: &DocumentId) -> Subscription {
-    Subscription {
-        magic: Magic::Loro,
-        document: document.clone(),
     }
 }

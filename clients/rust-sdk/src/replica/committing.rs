@@ -1,9 +1,7 @@
 use bytes::Bytes;
 use crdt_document::CrdtError;
-use document_types::limits::{
-    FRAGMENT_BYTES_MAX, INSERTED_TEXT_PER_IMPORT_BYTES_MAX, UNSENT_UPDATES_COUNT_MAX,
-};
-use document_types::{BatchId, CounterSpan, VersionVector};
+use document_types::limits::{INSERTED_TEXT_PER_IMPORT_BYTES_MAX, UNSENT_UPDATES_COUNT_MAX};
+use document_types::{CounterSpan, VersionVector};
 use sync_protocol::Message;
 use tokio::time::Instant;
 
@@ -128,31 +126,9 @@ impl Replica {
                 return;
             };
             self.traced.sent(batch, now);
-            match updates.as_slice() {
-                [update] if update.len() > FRAGMENT_BYTES_MAX => self.send_fragments(batch, update),
-                _ => self.out.push_back(Message::DocUpdate {
-                    updates,
-                    batch: Some(batch),
-                }),
-            }
-        }
-    }
-
-    fn send_fragments(&mut self, batch: BatchId, update: &Bytes) {
-        let fragments: Vec<Bytes> = (0..update.len())
-            .step_by(FRAGMENT_BYTES_MAX)
-            .map(|start| update.slice(start..update.len().min(start + FRAGMENT_BYTES_MAX)))
-            .collect();
-        self.out.push_back(Message::FragmentHeader {
-            batch,
-            fragment_count: fragments.len() as u64,
-            total_bytes: update.len() as u64,
-        });
-        for (index, bytes) in (0..).zip(fragments) {
-            self.out.push_back(Message::Fragment {
-                batch,
-                index,
-                bytes,
+            self.out.push_back(Message::DocUpdate {
+                updates,
+                batch: Some(batch),
             });
         }
     }

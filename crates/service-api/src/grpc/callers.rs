@@ -67,6 +67,20 @@ impl JoinClaim {
     }
 }
 
+impl From<JoinRequest> for JoinClaim {
+    fn from(request: JoinRequest) -> Self {
+        Self {
+            document: request.document,
+            session: Some(request.session),
+            user: Some(request.principal.user),
+            device: request.principal.device,
+            version: request.version,
+            kind: request.kind,
+            peer: request.peer,
+        }
+    }
+}
+
 /// Other services of the deployment, which have shown their token.
 pub(super) struct Services(pub(super) Arc<dyn Collaboration>);
 

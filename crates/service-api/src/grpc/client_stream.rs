@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use document_types::{DeviceId, DocumentId, ErrorCode, PeerId, SessionId, VersionVector};
+use document_types::{ErrorCode, SessionId};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
@@ -12,10 +12,11 @@ use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Uri;
 
+use super::callers::JoinClaim;
 use super::endpoint::endpoint;
 use super::node_link::{ConnectError, OpenLink, open};
 use super::seat::{self, SeatError};
-use super::values::client_join_to_wire;
+use super::values::join_to_wire;
 use crate::{JoinError, Joined};
 
 /// A stream that carries any number of documents. Clones are the same one.
@@ -23,21 +24,6 @@ use crate::{JoinError, Joined};
 pub struct ClientStream {
     link: Arc<OpenLink>,
     tasks: TaskTracker,
-}
-
-/// What a client says of itself when it joins a document.
-#[derive(Clone, Debug)]
-pub struct ClientJoin {
-    /// The document.
-    pub document: DocumentId,
-    /// The client's own name for its stay; the gateway gives the connection another.
-    pub session: SessionId,
-    /// The installation.
-    pub device: DeviceId,
-    /// What the replica knows.
-    pub version: VersionVector,
-    /// The peer id that it will write under.
-    pub peer: Option<PeerId>,
 }
 
 impl ClientStream {
@@ -80,19 +66,18 @@ impl ClientStream {
             Ok(request)
         })
         .await?;
-        let ends = EndOnDrop(link.clone());
-        let reading = async move { ends.0.read(responses).await };
         let tasks = TaskTracker::new();
+        let reading = link.clone().read(responses);
         Ok((Self { link, tasks }, reading))
     }
 
-    /// Joins a document, as [`crate::Collaboration::join`] does.
+    /// Joins a document, as [`crate::Collaboration::join`] does. `session` is the client's own name for its
+    /// stay; the gateway gives the connection another.
     ///
     /// # Errors
     /// [`JoinError`]; [`ErrorCode::Unavailable`] if the stream has ended.
-    pub async fn join(&self, join: &ClientJoin) -> Result<Joined, JoinError> {
-        let wire = client_join_to_wire(join);
-        let taking = seat::take(self.link.clone(), wire, &join.session, &self.tasks);
+    pub async fn join(&self, session: SessionId, claim: JoinClaim) -> Result<Joined, JoinError> {
+        let taking = seat::take(self.link.clone(), join_to_wire(claim), session, &self.tasks);
         taking.await.map_err(|error| match error {
             SeatError::Refused(error) => error,
             SeatError::Ended => JoinError {
@@ -100,14 +85,5 @@ impl ClientStream {
                 message: "the stream has ended".into(),
             },
         })
-    }
-}
-
-/// However the reading ends, the seats learn of it.
-struct EndOnDrop(Arc<OpenLink>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }

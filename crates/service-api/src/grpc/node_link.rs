@@ -127,7 +127,7 @@ async fn keep_open(
             Ok((link, responses)) => {
                 tracing::info!(node = %address, "connected to a collaboration node");
                 metrics::gauge!(NODES_CONNECTED).increment(1.0);
-                let open = EndOnDrop(&link, &opened);
+                let open = CloseOnDrop(&opened);
                 opened.send_replace(Some(link.clone()));
                 let end = link.read(responses).await;
                 drop(open);
@@ -174,27 +174,30 @@ pub(super) async fn open(
     Ok((Arc::new(OpenLink { requests, seats }), responses))
 }
 
-/// However the reading ends, the seats learn of it.
-struct EndOnDrop<'a>(&'a Arc<OpenLink>, &'a watch::Sender<Option<Arc<OpenLink>>>);
+/// However the reading ends, joins go elsewhere.
+struct CloseOnDrop<'a>(&'a watch::Sender<Option<Arc<OpenLink>>>);
 
-impl Drop for EndOnDrop<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
-        self.1.send_replace(None);
+        self.0.send_replace(None);
         metrics::gauge!(NODES_CONNECTED).decrement(1.0);
-        self.0.end();
+    }
+}
+
+/// However the reading ends, the seats learn of it.
+struct EndSeats(Arc<OpenLink>);
+
+impl Drop for EndSeats {
+    fn drop(&mut self) {
+        let mut seats = self.0.seats();
+        seats.ended = true;
+        seats.inboxes.clear();
     }
 }
 
 impl OpenLink {
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The stream is gone, and with it all seats.
-    pub(super) fn end(&self) {
-        let mut seats = self.seats();
-        seats.ended = true;
-        seats.inboxes.clear();
     }
 
     /// A new seat's number; from now on its messages go to `inbox`.
@@ -233,17 +236,24 @@ impl OpenLink {
         let _ = self.requests.try_send(ConnectRequest { seat, message });
     }
 
-    /// Passes messages on until the stream ends; says how it did.
-    pub(super) async fn read(&self, mut responses: Streaming<ConnectResponse>) -> String {
-        loop {
-            match responses.message().await {
-                Ok(Some(ConnectResponse { seat, message })) => {
-                    if let Some(message) = message {
-                        self.pass_on(seat, message);
+    /// Passes messages on until the stream ends; says how it did. The seats end with this, also if it is
+    /// dropped before it began.
+    pub(super) fn read(
+        self: Arc<Self>,
+        mut responses: Streaming<ConnectResponse>,
+    ) -> impl Future<Output = String> + Send + 'static {
+        let ends = EndSeats(self);
+        async move {
+            loop {
+                match responses.message().await {
+                    Ok(Some(ConnectResponse { seat, message })) => {
+                        if let Some(message) = message {
+                            ends.0.pass_on(seat, message);
+                        }
                     }
+                    Ok(None) => return "the other end closed it".into(),
+                    Err(status) => return status.message().to_owned(),
                 }
-                Ok(None) => return "the other end closed it".into(),
-                Err(status) => return status.message().to_owned(),
             }
         }
     }

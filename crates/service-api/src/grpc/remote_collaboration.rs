@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::callers::JoinClaim;
 use super::node_link::NodeLink;
 use super::seat::{self, SeatError};
 use super::values::join_to_wire;
@@ -83,9 +84,11 @@ impl RemoteCollaboration {
     /// Takes a seat on the first node that has one.
     async fn try_all(&self, request: &JoinRequest) -> Option<Result<Joined, JoinError>> {
         let mut refusal = None;
+        let session = &request.session;
+        let wire = join_to_wire(JoinClaim::from(request.clone()));
         for node in self.by_preference(&request.document) {
             let Some(link) = node.open() else { continue };
-            match seat::take(link, join_to_wire(request), &request.session, &self.tasks).await {
+            match seat::take(link, wire.clone(), session.clone(), &self.tasks).await {
                 Ok(joined) => return Some(Ok(joined)),
                 Err(SeatError::Refused(error)) if error.code == ErrorCode::Draining => {
                     refusal = Some(Err(error));

@@ -38,7 +38,7 @@ impl From<LinkEnded> for SeatError {
 pub(super) async fn take(
     link: Arc<OpenLink>,
     join: v1::Join,
-    session: &SessionId,
+    session: SessionId,
     tasks: &TaskTracker,
 ) -> Result<Joined, SeatError> {
     let (messages, mut inbox) = mpsc::channel(SEAT_QUEUE_COUNT_MAX);
@@ -79,7 +79,7 @@ pub(super) async fn take(
         peer: joined
             .peer
             .map(|v1::PeerStanding { end, owned }| PeerStanding { end, owned }),
-        room: RoomHandle::new(session.clone(), 0, requests),
+        room: RoomHandle::new(session, 0, requests),
         events: receiver,
     })
 }

@@ -6,9 +6,8 @@ use document_types::{
 };
 
 use super::callers::{JoinClaim, optional};
-use super::client_stream::ClientJoin;
 use super::v1;
-use crate::{AckStamps, JoinRequest, WireKind};
+use crate::{AckStamps, WireKind};
 
 /// A message is not what `proto/collabedit/v1` describes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,32 +58,18 @@ pub(super) fn batch_from_wire(batch: &[u8]) -> Result<BatchId, Malformed> {
     Ok(BatchId(batch))
 }
 
-pub(super) fn join_to_wire(request: &JoinRequest) -> v1::Join {
+pub(super) fn join_to_wire(claim: JoinClaim) -> v1::Join {
+    let (session, user) = (claim.session, claim.user);
     v1::Join {
-        document: request.document.to_string(),
-        session: request.session.to_string(),
+        document: claim.document.to_string(),
+        session: session.map(|id| id.to_string()).unwrap_or_default(),
         principal: Some(v1::Principal {
-            user: request.principal.user.to_string(),
-            device: request.principal.device.to_string(),
+            user: user.map(|id| id.to_string()).unwrap_or_default(),
+            device: claim.device.to_string(),
         }),
-        version: Some(version_to_wire(&request.version)),
-        hears_pulse: request.kind == WireKind::CollabEdit,
-        peer: request.peer.map(|peer| peer.0),
-    }
-}
-
-/// A native client's join: who it is, its gateway knows.
-pub(super) fn client_join_to_wire(join: &ClientJoin) -> v1::Join {
-    v1::Join {
-        document: join.document.to_string(),
-        session: String::new(),
-        principal: Some(v1::Principal {
-            user: String::new(),
-            device: join.device.to_string(),
-        }),
-        version: Some(version_to_wire(&join.version)),
-        hears_pulse: true,
-        peer: join.peer.map(|peer| peer.0),
+        version: Some(version_to_wire(&claim.version)),
+        hears_pulse: claim.kind == WireKind::CollabEdit,
+        peer: claim.peer.map(|peer| peer.0),
     }
 }
 
@@ -160,8 +145,6 @@ pub(super) fn code_from_wire(number: i32) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
-    use document_types::Principal;
-
     use super::*;
 
     #[test]
@@ -175,24 +158,26 @@ mod tests {
 
     #[test]
     fn a_join_comes_back_as_itself() {
-        let request = JoinRequest {
+        let claim = JoinClaim {
             document: DocumentId::parse("notes").unwrap(),
-            session: SessionId::parse("ses_1").unwrap(),
-            principal: Principal {
-                user: UserId::parse("usr_a").unwrap(),
-                device: DeviceId::parse("dev_a").unwrap(),
-            },
+            session: Some(SessionId::parse("ses_1").unwrap()),
+            user: Some(UserId::parse("usr_a").unwrap()),
+            device: DeviceId::parse("dev_a").unwrap(),
             version: [(PeerId(7), 3), (PeerId(u64::MAX), u32::MAX)]
                 .into_iter()
                 .collect(),
             kind: WireKind::CollabEdit,
             peer: Some(PeerId(7)),
         };
-        let claim = join_from_wire(join_to_wire(&request)).unwrap();
-        let (user, device) = (claim.user.clone().unwrap(), claim.device.clone());
-        let session = claim.session.clone().unwrap();
-        let back = claim.of(Principal { user, device }, session);
-        assert_eq!(format!("{back:?}"), format!("{request:?}"));
+        let of_a_client = JoinClaim {
+            session: None,
+            user: None,
+            ..claim.clone()
+        };
+        for claim in [claim, of_a_client] {
+            let back = join_from_wire(join_to_wire(claim.clone())).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{claim:?}"));
+        }
     }
 
     #[test]
