@@ -5,9 +5,9 @@
 #![allow(clippy::disallowed_methods)]
 
 mod beside;
-mod chromium;
 mod codegen;
 mod command;
+mod debian;
 mod dev;
 mod foundationdb;
 mod go;

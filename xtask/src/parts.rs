@@ -7,6 +7,7 @@ mod kafka;
 mod mirror_maker;
 mod place;
 mod process;
+mod redis;
 mod s3;
 mod wide_area;
 
@@ -127,6 +128,7 @@ const PARTS: &[Part] = &[
     wide_area::PART,
     mirror_maker::PART,
     s3::PART,
+    redis::PART,
     foundationdb::PART,
 ];
 

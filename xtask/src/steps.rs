@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use crate::command::{cargo, command, output, run};
-use crate::{chromium, foundationdb, go, parts, web};
+use crate::{debian, foundationdb, go, parts, web};
 
 /// One thing that `cargo xtask test` does.
 pub struct Step {
@@ -122,6 +122,13 @@ pub const STEPS: &[Step] = &[
         run: s3,
     },
     Step {
+        name: "redis",
+        shows: "presence in a real Redis: conformance, kills, freezes, gateways that share it",
+        needs: &["server"],
+        mostly_waits: false,
+        run: || test_with_parts(&["redis"], "redis*"),
+    },
+    Step {
         name: "stock-clients",
         shows: "the Loro team's own client, unchanged, against the real server",
         needs: &["server"],
@@ -137,7 +144,7 @@ pub const STEPS: &[Step] = &[
         needs: &["server"],
         mostly_waits: false,
         run: || {
-            chromium::ensure()?;
+            debian::ensure("chromium", "chromium", "the browser tests")?;
             web::run_script_against_server("test:browser")
         },
     },

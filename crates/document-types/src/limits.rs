@@ -401,6 +401,12 @@ pub const PRESENCE_SESSIONS_PER_DOCUMENT_MAX: usize = 1_000;
 pub const PRESENCE_QUEUE_COUNT_MAX: usize = 4;
 /// News of presence that may wait for one node before it reads a document's presence anew.
 pub const PRESENCE_NEWS_WAITING_MAX: usize = 4_096;
+/// How long a presence store may take to answer. What comes later is no presence any more.
+pub const PRESENCE_STORE_TIME_MAX: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts to reach a presence store,
+pub const PRESENCE_STORE_RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// and how many there are before somebody has to ask for it again, as renewals do.
+pub const PRESENCE_STORE_RETRIES_MAX: usize = 4;
 /// How deep the values of an entry may nest.
 pub const PRESENCE_VALUE_DEPTH_MAX: usize = 16;
 

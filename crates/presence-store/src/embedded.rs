@@ -1,14 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use document_types::limits::{
-    PRESENCE_NEWS_WAITING_MAX, PRESENCE_SESSIONS_PER_DOCUMENT_MAX, PRESENCE_TIME_TO_LIVE,
-};
+use document_types::limits::{PRESENCE_SESSIONS_PER_DOCUMENT_MAX, PRESENCE_TIME_TO_LIVE};
 use document_types::{DocumentId, SessionId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::mailbox::Mailbox;
 use crate::{Entry, News, PresenceStore, PresenceStoreError, Seat, SessionEntries};
 
 /// Presence within one process. A value is one node's view; [`EmbeddedPresenceStore::another_node`]
@@ -37,12 +36,6 @@ struct Shown {
     renewed: Instant,
 }
 
-/// A node's news, until it asks for them.
-struct Mailbox {
-    news: VecDeque<News>,
-    arrived: Arc<Notify>,
-}
-
 impl Default for EmbeddedPresenceStore {
     fn default() -> Self {
         Self::new()
@@ -62,19 +55,13 @@ impl EmbeddedPresenceStore {
     }
 
     fn on(shared: Arc<Mutex<Shared>>) -> Self {
-        let arrived = Arc::new(Notify::new());
+        let mailbox = Mailbox::default();
+        let arrived = mailbox.arrived();
         let node = {
             let mut shared = lock(&shared);
             shared.nodes_made += 1;
             let node = shared.nodes_made;
-            let news = VecDeque::new();
-            shared.mailboxes.insert(
-                node,
-                Mailbox {
-                    news,
-                    arrived: arrived.clone(),
-                },
-            );
+            shared.mailboxes.insert(node, mailbox);
             node
         };
         Self {
@@ -145,19 +132,6 @@ impl Shared {
         if self.documents.get(document).is_some_and(Document::is_idle) {
             self.documents.remove(document);
         }
-    }
-}
-
-impl Mailbox {
-    fn put(&mut self, news: News) {
-        if self.news.len() == PRESENCE_NEWS_WAITING_MAX {
-            // Whoever reads this reads everything anew, so nothing older is needed.
-            self.news.clear();
-            self.news.push_back(News::Missed);
-        } else {
-            self.news.push_back(news);
-        }
-        self.arrived.notify_one();
     }
 }
 
@@ -273,14 +247,10 @@ impl PresenceStore for EmbeddedPresenceStore {
         loop {
             let news = {
                 let mut shared = self.lock();
-                shared
-                    .mailboxes
-                    .get_mut(&self.node)
-                    .and_then(|mailbox| mailbox.news.pop_front())
+                shared.mailboxes.get_mut(&self.node).and_then(Mailbox::take)
             };
             match news {
                 Some(news) => return news,
-                // A notice that comes between the look and the wait is kept by `Notify`.
                 None => self.arrived.notified().await,
             }
         }
@@ -296,7 +266,7 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::{self, entry, seat};
+    use crate::conformance;
 
     #[tokio::test(start_paused = true)]
     async fn it_conforms() {
@@ -304,17 +274,5 @@ mod tests {
         let second = first.another_node();
         conformance::check(&first, &second).await;
         assert!(first.lock().documents.is_empty(), "nothing stays behind");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_node_that_asks_too_late_is_told_that_it_missed_something() {
-        let store = EmbeddedPresenceStore::new();
-        let ada = seat("d", "ada");
-        store.watch(&ada.document).await.unwrap();
-        for time in 0..=i64::try_from(PRESENCE_NEWS_WAITING_MAX).unwrap() {
-            store.show(&ada, vec![entry("ada", 1, time)]).await.unwrap();
-        }
-        assert_eq!(store.next_news().await, News::Missed);
-        assert_eq!(store.lock().mailboxes[&store.node].news.len(), 0);
     }
 }

@@ -57,20 +57,29 @@ pub fn decode_entries(bytes: &[u8]) -> Result<Vec<Entry>, EntriesError> {
     if bytes.len() > PRESENCE_BYTES_PER_SESSION_MAX {
         return Err(EntriesError::TooLarge { bytes: bytes.len() });
     }
+    decode_at_most(bytes, PRESENCE_ENTRIES_PER_SESSION_MAX as u64)
+}
+
+/// Takes apart what a server sends, which are the entries of many sessions.
+///
+/// # Errors
+/// [`EntriesError`] if it is malformed.
+pub fn decode_entries_of_many(bytes: &[u8]) -> Result<Vec<Entry>, EntriesError> {
+    decode_at_most(bytes, u64::MAX)
+}
+
+fn decode_at_most(bytes: &[u8], count_max: u64) -> Result<Vec<Entry>, EntriesError> {
     let mut cursor = Cursor { rest: bytes };
     let count = cursor.number()?;
-    if count > PRESENCE_ENTRIES_PER_SESSION_MAX as u64 {
+    if count > count_max {
         return Err(EntriesError::TooMany { count });
     }
     let mut entries = Vec::new();
     for _ in 0..count {
         entries.push(cursor.entry()?);
     }
-    if cursor.rest.is_empty() {
-        Ok(entries)
-    } else {
-        Err(EntriesError::Malformed)
-    }
+    cursor.end()?;
+    Ok(entries)
 }
 
 /// Puts entries together to a list that the engine applies.
@@ -87,6 +96,19 @@ impl Entry {
     /// Bytes of the entry in an encoded list.
     pub fn encoded_bytes(&self) -> usize {
         self.encoded.len()
+    }
+
+    /// The entry as it stands in an encoded list.
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    /// Reads what [`Entry::encoded`] gave.
+    pub(crate) fn decode(encoded: &[u8]) -> Result<Self, EntriesError> {
+        let mut cursor = Cursor { rest: encoded };
+        let entry = cursor.entry()?;
+        cursor.end()?;
+        Ok(entry)
     }
 
     /// Whether the entry wins over `other` of the same key.
@@ -122,6 +144,15 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Nothing may be left.
+    fn end(&self) -> Result<(), EntriesError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(EntriesError::Malformed)
+        }
+    }
+
     fn entry(&mut self) -> Result<Entry, EntriesError> {
         let start = self.rest;
         let key = std::str::from_utf8(self.length_prefixed()?)

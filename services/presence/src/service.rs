@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use document_types::limits::{PRESENCE_QUEUE_COUNT_MAX, PRESENCE_RENEWAL_INTERVAL};
 use document_types::{DocumentId, SessionId};
+use futures::future::join_all;
 use metrics::{counter, gauge};
 use presence_store::{
     EntriesError, Entry, News, PresenceStore, PresenceStoreError, Seat, decode_entries,
@@ -134,36 +135,34 @@ impl PresenceService {
             };
             match shown {
                 Ok(shown) => self.lock().welcome(newcomer, shown),
-                Err(error) => failed("watch", &error),
+                // The others would wait as long, and be told no more.
+                Err(error) => return failed("watch", &error),
             }
         }
-        let to_unwatch = std::mem::take(&mut self.lock().to_unwatch);
+        let to_unwatch = self.lock().to_unwatch.clone();
         for document in to_unwatch {
-            if let Err(error) = self.store.unwatch(&document).await {
-                failed("unwatch", &error);
-            }
+            match self.store.unwatch(&document).await {
+                Ok(()) => self.lock().to_unwatch.remove(&document),
+                Err(error) => return failed("unwatch", &error),
+            };
         }
     }
 
     async fn take_away_the_gone(&self) {
         let gone = std::mem::take(&mut self.lock().gone);
-        for seat in gone {
-            // If this fails, what the session showed dies by itself for want of renewal.
-            if let Err(error) = self.store.take_away(&seat).await {
-                failed("take_away", &error);
-            }
-        }
+        // Where this fails, what the session showed dies by itself for want of renewal.
+        let taking = gone.iter().map(|seat| self.store.take_away(seat));
+        report("take_away", join_all(taking).await);
     }
 
     /// Shows and tells what is due, and says when the next is.
     async fn show_and_tell(&self) -> Option<Instant> {
         let (to_show, next_due) = self.lock().show_and_tell(Instant::now());
-        for (seat, entries) in to_show {
-            // If this fails, the next renewal finds the session unknown and shows all again.
-            if let Err(error) = self.store.show(&seat, entries).await {
-                failed("show", &error);
-            }
-        }
+        // Where this fails, the next renewal finds the session unknown and shows all again.
+        let showing = to_show
+            .into_iter()
+            .map(|(seat, entries)| async move { self.store.show(&seat, entries).await });
+        report("show", join_all(showing).await);
         next_due
     }
 }
@@ -323,6 +322,16 @@ impl State {
         }
         (to_show, next_due)
     }
+}
+
+/// Counts what failed of calls that were made side by side, and says why one of them did.
+fn report(call: &'static str, outcomes: Vec<Result<(), PresenceStoreError>>) {
+    let mut errors = outcomes.into_iter().filter_map(Result::err);
+    if let Some(error) = errors.next() {
+        failed(call, &error);
+    }
+    let others = u64::try_from(errors.count()).unwrap_or(u64::MAX);
+    counter!(STORE_FAILURES, "call" => call).increment(others);
 }
 
 fn failed(call: &'static str, error: &PresenceStoreError) {

@@ -10,6 +10,7 @@ const KNOWN_ONLY_BY: &[(&str, &[&str])] = &[
     ("loro-internal", &["crdt-document"]),
     ("loro-protocol", &["sync-protocol", "collabedit-sdk"]),
     ("redb", &["document-store"]),
+    ("redis", &["presence-store"]),
     ("axum", &["gateway", "server", "service-runtime"]),
     ("tokio-tungstenite", &["collabedit-sdk", "gateway"]),
     ("metrics-exporter-prometheus", &["service-runtime"]),

@@ -38,12 +38,16 @@ const FORBIDDEN_IN_SOURCES: &[(&str, &str)] = &[
 ];
 
 /// A test that needs a real part is left out where there is none, and says which step runs it.
-const RUN_BY_A_STEP: [&str; 2] = [
+const RUN_BY_A_STEP: [&str; 3] = [
     concat!(
         "#[ig",
         "nore = \"needs Kafka: cargo xtask test --only kafka\"]"
     ),
     concat!("#[ig", "nore = \"needs S3: cargo xtask test --only s3\"]"),
+    concat!(
+        "#[ig",
+        "nore = \"needs Redis: cargo xtask test --only redis\"]"
+    ),
 ];
 
 /// The lint that keeps unsafe code out,

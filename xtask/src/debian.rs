@@ -4,18 +4,20 @@ use anyhow::{Context, bail};
 
 use crate::command::{command, output, run, target_dir};
 
-/// Makes sure that Debian's Chromium is here, for the browser tests.
+/// Makes sure that a program of one of Debian's packages is here.
 ///
 /// # Errors
 /// Says how to get it where this process may not install it.
-pub fn ensure() -> anyhow::Result<()> {
-    if output(command("chromium", &["--version"])).is_some() {
+pub fn ensure(program: &str, package: &str, needed_for: &str) -> anyhow::Result<()> {
+    if output(command("sh", &["-c", &format!("command -v {program}")])).is_some() {
         return Ok(());
     }
     let is_root = output(command("id", &["-u"])).is_some_and(|id| id.trim() == "0");
     let has_apt = output(command("apt-get", &["--version"])).is_some();
     if !(is_root && has_apt) {
-        bail!("the browser tests need `chromium`; on Debian, as root: apt-get install chromium");
+        bail!(
+            "`{program}` is missing, for {needed_for}; on Debian, as root: apt-get install {package}"
+        );
     }
     // A cache of our own: another apt run may empty the shared one while ours still reads it.
     let cache = target_dir().join("xtask/apt");
@@ -23,7 +25,7 @@ pub fn ensure() -> anyhow::Result<()> {
     let cache_option = format!("Dir::Cache::archives={}", cache.display());
     let options = ["-o", "DPkg::Lock::Timeout=180", "-o", &cache_option];
     run(command("apt-get", &[&options[..], &["update"]].concat()))?;
-    let install = ["install", "--yes", "--no-install-recommends", "chromium"];
+    let install = ["install", "--yes", "--no-install-recommends", package];
     let mut install = command("apt-get", &[&options[..], &install].concat());
     install.env("DEBIAN_FRONTEND", "noninteractive");
     run(install)
