@@ -14,14 +14,14 @@ use document_types::limits::{CONNECT_TIME_MAX, RECONNECT_PAUSE_FIRST, RECONNECT_
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
-use crate::endpoint::{Carrier, Connector, Endpoint};
+use crate::endpoint::{Carrier, Endpoint, Way};
 use crate::options::Options;
 use crate::registry::Registry;
 
 /// A connection as long as there are documents.
 pub(crate) struct Connection {
     endpoint: Endpoint,
-    connector: Arc<dyn Connector>,
+    way: Way,
     credential: Option<String>,
     random: Random,
     ids: IdSource,
@@ -44,7 +44,10 @@ impl Connection {
         let random = options.random.fork();
         Self {
             endpoint,
-            connector: Arc::clone(&options.connector),
+            way: Way {
+                connector: Arc::clone(&options.connector),
+                trust: options.trust.clone(),
+            },
             credential: options.token.clone(),
             ids: IdSource::new(Arc::clone(&options.clock), random.clone()),
             random,
@@ -65,7 +68,7 @@ impl Connection {
                 continue;
             }
             let credential = self.credential.as_deref();
-            let connecting = self.endpoint.connect(&self.connector, credential);
+            let connecting = self.endpoint.connect(&self.way, credential);
             let connecting = timeout(CONNECT_TIME_MAX, connecting);
             let ended = match self.offline_during(connecting).await {
                 None => return,

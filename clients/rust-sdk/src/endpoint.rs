@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, http::Uri};
 
 use crate::error::ConnectError;
+use crate::trust::Trust;
 
 /// The path of the gateway's socket.
 const SOCKET_PATH: &str = "/v1/sync";
@@ -25,8 +26,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Makes connections. [`TcpConnector`] is the ordinary one; TLS, proxies and simulated networks are
-/// others.
+/// Makes connections. [`TcpConnector`] is the ordinary one; proxies and simulated networks are others. TLS, where
+/// the server's URL asks for it, is spoken on what they give.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
     /// A stream to `host` and `port`.
@@ -50,10 +51,18 @@ impl Connector for TcpConnector {
     }
 }
 
+/// How connections are made, and whom to believe that they are the server.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) trust: Trust,
+}
+
 /// Where a server is, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     protocol: Protocol,
+    is_encrypted: bool,
     host: String,
     port: u16,
 }
@@ -93,13 +102,14 @@ impl Endpoint {
             url: url.to_owned(),
         };
         let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let (protocol, default_port) = match uri.scheme_str() {
-            Some("http" | "ws") => (Protocol::WebSocket, 80),
-            Some("https" | "wss") => (Protocol::WebSocket, 443),
-            Some("grpc") => (Protocol::Grpc, 80),
-            Some("grpcs") => (Protocol::Grpc, 443),
+        let (protocol, is_encrypted) = match uri.scheme_str() {
+            Some("http" | "ws") => (Protocol::WebSocket, false),
+            Some("https" | "wss") => (Protocol::WebSocket, true),
+            Some("grpc") => (Protocol::Grpc, false),
+            Some("grpcs") => (Protocol::Grpc, true),
             _ => return Err(wrong()),
         };
+        let default_port = if is_encrypted { 443 } else { 80 };
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
@@ -111,6 +121,7 @@ impl Endpoint {
             .to_owned();
         Ok(Self {
             protocol,
+            is_encrypted,
             host,
             port: uri.port_u16().unwrap_or(default_port),
         })
@@ -119,19 +130,18 @@ impl Endpoint {
     /// Connects. On a stream the credential goes with the call; on a socket replicas show it themselves.
     pub(crate) async fn connect(
         &self,
-        connector: &Arc<dyn Connector>,
+        way: &Way,
         credential: Option<&str>,
     ) -> Result<Carrier, EndpointError> {
         match self.protocol {
-            Protocol::WebSocket => Ok(Carrier::Socket(Box::new(
-                self.open_socket(connector).await?,
-            ))),
+            Protocol::WebSocket => Ok(Carrier::Socket(Box::new(self.open_socket(way).await?))),
             Protocol::Grpc => {
+                // What is below it, TLS or not, is no concern of the stream's.
                 let uri = format!("http://{}", self.authority()).parse()?;
-                let (connector, endpoint) = (Arc::clone(connector), self.clone());
+                let (way, endpoint) = (way.clone(), self.clone());
                 let dial = move || {
-                    let (connector, endpoint) = (Arc::clone(&connector), endpoint.clone());
-                    async move { connector.connect(&endpoint.host, endpoint.port).await }
+                    let (way, endpoint) = (way.clone(), endpoint.clone());
+                    async move { endpoint.dial(&way).await }
                 };
                 let (stream, reading) = ClientStream::open(uri, credential, dial).await?;
                 Ok(Carrier::Stream(stream, reading.boxed()))
@@ -139,8 +149,20 @@ impl Endpoint {
         }
     }
 
-    async fn open_socket(&self, connector: &Arc<dyn Connector>) -> Result<Socket, EndpointError> {
-        let stream = connector.connect(&self.host, self.port).await?;
+    async fn dial(&self, way: &Way) -> io::Result<Box<dyn Stream>> {
+        let stream = way.connector.connect(&self.host, self.port).await?;
+        if !self.is_encrypted {
+            return Ok(stream);
+        }
+        let protocol = match self.protocol {
+            Protocol::WebSocket => "http/1.1",
+            Protocol::Grpc => "h2",
+        };
+        way.trust.encrypt(stream, &self.host, protocol).await
+    }
+
+    async fn open_socket(&self, way: &Way) -> Result<Socket, EndpointError> {
+        let stream = self.dial(way).await?;
         let url = format!("ws://{}{SOCKET_PATH}", self.authority());
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -185,6 +207,8 @@ mod tests {
             parse("grpc://127.0.0.1:8787"),
             Some(("127.0.0.1".to_owned(), 8787))
         );
+        let secure = Endpoint::parse("grpcs://example.org").unwrap();
+        assert!(secure.is_encrypted && secure.port == 443);
         assert_eq!(parse("ftp://example.org"), None);
         assert_eq!(parse("127.0.0.1:8787"), None);
         assert_eq!(parse(""), None);

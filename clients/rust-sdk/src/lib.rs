@@ -53,6 +53,7 @@ mod recovery;
 mod registry;
 mod replica;
 mod text_change;
+mod trust;
 
 pub use client::Client;
 pub use document::{Document, Mark, TextEdit};
@@ -64,3 +65,4 @@ pub use error::{ClosedError, ConnectError, EditError, OpenError, ReadError};
 pub use event::{Acknowledged, Committed, DocumentEvent, RecoveryCopy, Stamps, Standing, Status};
 pub use options::Options;
 pub use text_change::{LengthMismatch, TextChange, TextStep};
+pub use trust::Trust;

@@ -4,12 +4,13 @@ use clock::{Clock, IdSource, Random, SystemClock};
 use document_types::DeviceId;
 
 use crate::endpoint::{Connector, TcpConnector};
+use crate::trust::Trust;
 
 /// How a client reaches its server, and who it says it is.
 #[derive(Clone)]
 pub struct Options {
-    /// The server: `http://host:port` for a WebSocket, `grpc://host:port` for a gRPC stream. Either carries
-    /// the same; what is between may let only one of them pass.
+    /// The server: `http://host:port` for a WebSocket, `grpc://host:port` for a gRPC stream, `https` and `grpcs`
+    /// over TLS. Either carries the same; what is between may let only one of them pass.
     pub url: String,
     /// The installation that this program runs in. Keep it from one start to the next.
     pub device: DeviceId,
@@ -23,6 +24,8 @@ pub struct Options {
     pub random: Random,
     /// How connections are made.
     pub connector: Arc<dyn Connector>,
+    /// Who vouches for the server, over TLS.
+    pub trust: Trust,
 }
 
 impl Options {
@@ -39,6 +42,7 @@ impl Options {
             clock,
             random,
             connector: Arc::new(TcpConnector),
+            trust: Trust::default(),
         }
     }
 }

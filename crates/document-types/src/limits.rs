@@ -383,6 +383,21 @@ pub const DRAIN_RECONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// How long a draining gateway leaves its sockets open, so that acks on their way arrive.
 pub const DRAIN_NOTICE_TIME: Duration = Duration::from_millis(500);
 
+// --- Connections ------------------------------------------------------------------------------
+
+/// How long a request's head may take to arrive, and a connection be without one.
+pub const HTTP_HEADER_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a request's head.
+pub const HTTP_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Calls of one HTTP/2 connection that may be open at once.
+pub const HTTP_STREAMS_PER_CONNECTION_MAX: u32 = 32;
+/// How long a TLS handshake may take.
+pub const TLS_HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Handshakes of one listener that may go on at once.
+pub const TLS_HANDSHAKES_COUNT_MAX: usize = 1_024;
+/// How often a listener looks whether its certificate was renewed.
+pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+
 // --- Presence ---------------------------------------------------------------------------------
 
 /// How long what a session shows outlives its last renewal.

@@ -39,7 +39,7 @@ pub use endpoint::{AddressError, ServiceAddress};
 pub use history::{RemoteHistory, check_history};
 pub use node_link::{ConnectError, check_collaboration};
 pub use remote_collaboration::{RemoteCollaboration, RemoteCollaborationParts};
-pub use serve::{ServeError, ServedServices, client_routes, serve};
+pub use serve::{ServeError, ServedServices, ServiceConnection, client_routes, incoming, serve};
 pub use token::{ServiceToken, TokenError};
 
 /// Streams that are open to this node.

@@ -12,6 +12,7 @@ mod shutdown;
 mod signals;
 mod task_group;
 pub mod telemetry;
+pub mod tls;
 
 pub use file_descriptors::{FileDescriptorError, raise_file_descriptor_limit};
 pub use health::{Health, ReadinessHandle};

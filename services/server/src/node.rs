@@ -7,7 +7,10 @@ use document_store::{DocumentStore, StoreError};
 use merger::{LogCheckError, check_logs};
 use metrics::gauge;
 use op_log::RegionalLogs;
+use presence_store::PresenceStoreError;
+use service_api::grpc::ConnectError;
 use service_api::{Collaboration, History};
+use service_runtime::tls::CertificateError;
 use service_runtime::{
     DrainReport, Health, Metrics, MetricsError, Shutdown, TaskFailure, TaskGroup,
 };
@@ -55,6 +58,15 @@ pub enum StartError {
     /// The operation log can't be opened.
     #[error("there is no operation log")]
     Log(#[from] LogError),
+    /// The Redis for presence can't be used at all.
+    #[error("there is no presence")]
+    Presence(#[from] PresenceStoreError),
+    /// A certificate can't be used.
+    #[error("there is no TLS")]
+    Certificate(#[from] CertificateError),
+    /// The nodes of other services can't be asked.
+    #[error("other nodes can't be asked")]
+    Connect(#[from] ConnectError),
     /// The store does not go on from these logs.
     #[error("the logs and the store don't fit together")]
     LogCheck(#[from] LogCheckError),
@@ -70,6 +82,8 @@ impl From<StorageError> for StartError {
 pub struct RunningNode {
     address: SocketAddr,
     has_editor: bool,
+    scheme: &'static str,
+    services_scheme: &'static str,
     services_address: Option<SocketAddr>,
     health: Health,
     tasks: TaskGroup,
@@ -94,6 +108,8 @@ pub async fn start(settings: &Settings, components: Components) -> Result<Runnin
     let mut node = RunningNode {
         address,
         has_editor: plan.has(Role::Gateway),
+        scheme: scheme(plan.certificate.is_some()),
+        services_scheme: scheme(plan.services_certificate.is_some()),
         services_address,
         health: Health::new(),
         tasks: TaskGroup::new(),
@@ -156,14 +172,15 @@ impl Starting<'_> {
             Router::new()
         };
         if let (Some(listener), Some(token)) = (listeners.services, &self.plan.token) {
-            served.serve(listener, local.collaboration, local.history, token);
+            let listener = (listener, self.plan.services_certificate.as_ref());
+            served.serve(listener, local.collaboration, local.history, token)?;
         }
         http.serve(
             self.settings,
-            listeners.http,
+            (listeners.http, self.plan.certificate.as_ref()),
             routes,
             (&node.health, metrics),
-        );
+        )?;
         Ok(())
     }
 
@@ -213,7 +230,7 @@ impl Starting<'_> {
         node: &mut RunningNode,
     ) -> Result<Router, StartError> {
         let (settings, components) = (self.settings, self.components);
-        let presence = presence::start(&node.tasks, &mut node.shutdown);
+        let presence = presence::start(settings, self.plan, &node.tasks, &mut node.shutdown)?;
         let token = || self.plan.token.as_ref().ok_or(PlanError::NoToken);
         let collaboration = match &local.collaboration {
             Some(local) if self.plan.collaboration.is_empty() => local.clone(),
@@ -227,7 +244,7 @@ impl Starting<'_> {
         };
         let history = match &local.history {
             Some(local) if self.plan.history.is_empty() => local.clone(),
-            _ => gateway::remote_history(self.plan, token()?),
+            _ => gateway::remote_history(self.plan, token()?)?,
         };
         let services = Services {
             collaboration,
@@ -274,6 +291,10 @@ impl Listeners {
     }
 }
 
+fn scheme(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "https" } else { "http" }
+}
+
 /// A listener, and its address with the real port.
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address, source };
@@ -289,12 +310,18 @@ impl RunningNode {
     }
 
     /// Where other nodes ask its services, if they can.
-    pub fn services_address(&self) -> Option<SocketAddr> {
-        self.services_address
+    pub fn services_url(&self) -> Option<String> {
+        let address = self.services_address?;
+        Some(format!("{}://{address}", self.services_scheme))
+    }
+
+    /// Where it says whether it is ready.
+    pub fn readiness_url(&self) -> String {
+        format!("{}://{}/readyz", self.scheme, self.address)
     }
 
     /// Where a browser on this machine finds the editor, on a node with a gateway.
-    pub fn editor_address(&self) -> Option<String> {
+    pub fn editor_url(&self) -> Option<String> {
         if !self.has_editor {
             return None;
         }
@@ -302,7 +329,7 @@ impl RunningNode {
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
         }
-        Some(format!("http://{address}/"))
+        Some(format!("{}://{address}/", self.scheme))
     }
 
     /// Waits until every role is ready: what the log held at the start is merged, others are reached.

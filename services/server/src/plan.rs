@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use blob_store::{BadSettings, BlobSettings};
 use document_types::RegionId;
+use presence_store::{RedisAddress, RedisAddressError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_api::grpc::{AddressError, ServiceAddress, ServiceToken, TokenError};
+use service_runtime::tls::{Certificate, CertificateError, CertificateFiles};
 use traces::{CollectorAddress, CollectorAddressError};
 
 use crate::Settings;
@@ -114,6 +117,27 @@ pub enum PlanError {
     /// See [`BadSettings`].
     #[error("`blobs.address` is wrong")]
     Blobs(#[from] BadSettings),
+    /// See [`RedisAddressError`].
+    #[error("`presence.redis.address` is wrong")]
+    Presence(#[from] RedisAddressError),
+    /// See [`CertificateError`].
+    #[error("`{setting}` is wrong")]
+    Certificate {
+        /// Whose.
+        setting: &'static str,
+        /// What is wrong.
+        #[source]
+        source: CertificateError,
+    },
+    /// The file of the authorities can't be read.
+    #[error("the authorities in {path} can't be read", path = path.display())]
+    AuthorityFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// See [`CollectorAddressError`].
     #[error("`telemetry.otlp.endpoint` is wrong")]
     Collector(#[from] CollectorAddressError),
@@ -133,6 +157,12 @@ pub struct Plan {
     pub token: Option<ServiceToken>,
     /// Where traces go, if anything is traced.
     pub collector: Option<CollectorAddress>,
+    /// The Redis through which gateways share presence, if they do.
+    pub presence: Option<RedisAddress>,
+    /// What the listener for clients shows, if it speaks TLS.
+    pub certificate: Option<Arc<Certificate>>,
+    /// What the listener for services shows, if it does.
+    pub services_certificate: Option<Arc<Certificate>>,
     /// Where attachments are kept.
     pub blobs: BlobPlace,
 }
@@ -149,19 +179,24 @@ pub enum BlobPlace {
 }
 
 impl Plan {
-    /// The plan that `settings` make. It reads the token's file.
+    /// The plan that `settings` make. It reads the files of the token, the certificates and the authorities.
     ///
     /// # Errors
     /// [`PlanError`] says what to change.
     pub fn of(settings: &Settings) -> Result<Self, PlanError> {
         let services = &settings.services;
+        let authorities = authorities(services.authority_file.clone())?;
+        let addresses = |texts: &[String]| addresses(texts, authorities.as_ref());
         let mut plan = Self {
             roles: settings.roles.iter().copied().collect(),
             collaboration: addresses(&services.collaboration)?,
             history: addresses(&services.history)?,
-            regions: regions(settings)?,
+            regions: regions(settings, addresses)?,
+            certificate: certificate("tls", &settings.tls)?,
+            services_certificate: certificate("services.tls", &services.tls)?,
             token: token(services.token_file.clone())?,
             collector: collector(settings.telemetry.otlp.endpoint.as_deref())?,
+            presence: presence(settings.presence.redis.address.as_deref())?,
             blobs: BlobPlace::Nowhere,
         };
         plan.blobs = plan.blob_place(settings)?;
@@ -230,11 +265,38 @@ impl Plan {
     }
 }
 
-fn addresses(texts: &[String]) -> Result<Vec<ServiceAddress>, AddressError> {
-    texts.iter().map(|text| text.parse()).collect()
+fn addresses(
+    texts: &[String],
+    authorities: Option<&Arc<str>>,
+) -> Result<Vec<ServiceAddress>, AddressError> {
+    let address = |text: &String| {
+        let address: ServiceAddress = text.parse()?;
+        Ok(match authorities {
+            Some(authorities) => address.vouched_for_by(authorities.clone()),
+            None => address,
+        })
+    };
+    texts.iter().map(address).collect()
 }
 
-fn regions(settings: &Settings) -> Result<BTreeMap<RegionId, Vec<ServiceAddress>>, AddressError> {
+fn authorities(file: Option<PathBuf>) -> Result<Option<Arc<str>>, PlanError> {
+    let Some(path) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| PlanError::AuthorityFile { path, source })?;
+    Ok(Some(text.into()))
+}
+
+fn certificate(
+    setting: &'static str,
+    files: &CertificateFiles,
+) -> Result<Option<Arc<Certificate>>, PlanError> {
+    Certificate::load(files).map_err(|source| PlanError::Certificate { setting, source })
+}
+
+fn regions(
+    settings: &Settings,
+    addresses: impl Fn(&[String]) -> Result<Vec<ServiceAddress>, AddressError>,
+) -> Result<BTreeMap<RegionId, Vec<ServiceAddress>>, AddressError> {
     let named = settings.regions.iter();
     named
         .filter(|region| !region.collaboration.is_empty())
@@ -251,6 +313,10 @@ fn token(file: Option<PathBuf>) -> Result<Option<ServiceToken>, PlanError> {
 
 fn collector(endpoint: Option<&str>) -> Result<Option<CollectorAddress>, CollectorAddressError> {
     endpoint.map(str::parse).transpose()
+}
+
+fn presence(address: Option<&str>) -> Result<Option<RedisAddress>, RedisAddressError> {
+    address.map(str::parse).transpose()
 }
 
 #[cfg(test)]
@@ -317,6 +383,16 @@ mod tests {
         assert!(matches!(bucket, BlobPlace::At(BlobSettings::S3(_))));
         let refused = plan(|settings| settings.blobs.address = Some("ftp://files".into()));
         assert!(matches!(refused.unwrap_err(), PlanError::Blobs(_)));
+    }
+
+    #[test]
+    fn presence_is_shared_through_a_redis() {
+        let with =
+            |address: &str| plan(|settings| settings.presence.redis.address = Some(address.into()));
+        let address = with("redis://:secret@cache:6380").unwrap().presence;
+        assert_eq!(address.unwrap().to_string(), "cache:6380");
+        let refused = with("http://cache").unwrap_err();
+        assert!(matches!(refused, PlanError::Presence(_)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The parts of a node, one file each: how each is put together, and how it ends.
 
 pub mod collaboration;
+mod connections;
 pub mod gateway;
 pub mod history;
 pub mod http;

@@ -8,6 +8,7 @@ use document_types::{NodeId, RegionId, TraceRatio};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_runtime::telemetry::LogFormat;
+use service_runtime::tls::CertificateFiles;
 
 use crate::Role;
 
@@ -18,6 +19,9 @@ use crate::Role;
 pub struct Settings {
     /// The address on which pages, sockets, health and metrics are served. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The certificate of that address, with which it is spoken to over TLS. Leave it out where a proxy in front of
+    /// the node has one.
+    pub tls: CertificateFiles,
     /// The directory that holds the log and the store; it is created if there is none. One process
     /// at a time may use it.
     pub data: PathBuf,
@@ -43,6 +47,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Images and files.
     pub blobs: BlobsSettings,
+    /// Cursors and who is there.
+    pub presence: PresenceSettings,
     /// Trying updates before they reach the log.
     pub dry_run: DryRunSettings,
     /// What browsers get.
@@ -92,13 +98,18 @@ pub struct KafkaSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct ServicesSettings {
     /// The address on which this node's services answer to other nodes, as in `10.0.0.7:9090`.
-    /// Without it they answer to this process alone. The connection is not encrypted.
+    /// Without it they answer to this process alone.
     pub listen: Option<SocketAddr>,
+    /// The certificate of that address, with which it is spoken to over TLS.
+    pub tls: CertificateFiles,
+    /// A file with the authorities that vouch for the certificates of other nodes, in PEM. Without it,
+    /// those do whom the system trusts.
+    pub authority_file: Option<PathBuf>,
     /// A file with the secret that the services of a deployment show each other, from 16 to 1,024
     /// visible characters.
     pub token_file: Option<PathBuf>,
     /// The collaboration nodes that the gateway spreads documents over, as in
-    /// `["http://10.0.0.7:9090"]`. Where none is named, it uses the role of this node.
+    /// `["https://node-1:9090"]`, or with `http` where they have no certificate. Where none is named, it uses the role of this node.
     pub collaboration: Vec<String>,
     /// The nodes whose history the gateway asks, in the same way.
     pub history: Vec<String>,
@@ -134,6 +145,25 @@ pub struct BlobsSettings {
     /// `file:///var/lib/collabedit/blobs`. Credentials for buckets come from the environment. Without an
     /// address, they are in the data directory of a node whose log is there as well; other nodes have none.
     pub address: Option<String>,
+}
+
+/// Cursors and who is there: known to one gateway, or to all that share a Redis.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PresenceSettings {
+    /// A Redis that the gateways of a region share.
+    pub redis: RedisSettings,
+}
+
+/// A Redis, or what speaks its protocol, for presence. Nothing in it has to be kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// Its address, as in `redis://USER:PASSWORD@redis:6379`, or `rediss://` with TLS. Without it, only
+    /// those see each other's cursors who came in at the same gateway.
+    pub address: Option<String>,
+    /// What all keys and channels of this deployment begin with.
+    pub prefix: String,
 }
 
 /// Trying updates before they reach the log.
@@ -183,6 +213,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
+            tls: CertificateFiles::default(),
             data: PathBuf::from("collabedit-data"),
             region: RegionId::parse("local").expect("a short word without control characters"),
             node: 1,
@@ -193,6 +224,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             store: StoreSettings::default(),
             blobs: BlobsSettings::default(),
+            presence: PresenceSettings::default(),
             dry_run: DryRunSettings::default(),
             web: WebSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -234,6 +266,15 @@ impl Default for FoundationDbSettings {
         Self {
             cluster_file: None,
             prefix: "edit".to_owned(),
+        }
+    }
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            address: None,
+            prefix: "presence".to_owned(),
         }
     }
 }

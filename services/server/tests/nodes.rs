@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use collabedit_sdk::{Client, DocumentId, Options};
+use collabedit_sdk::{Client, DocumentId, Options, Trust};
 
 fn collabedit(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_collabedit"));
@@ -70,35 +70,79 @@ fn token(folder: &Path) -> String {
     format!("services.token_file={}", file.display())
 }
 
+/// A certificate for this machine that vouches for itself, and the settings with which a node shows it to
+/// clients and services, and believes others who do.
+fn certificate(folder: &Path) -> (Trust, Vec<String>) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.display(), key.display());
+    let settings = ["tls", "services.tls"]
+        .iter()
+        .flat_map(|listener| {
+            [
+                format!("--set={listener}.certificate_file={certificate}"),
+                format!("--set={listener}.key_file={key}"),
+            ]
+        })
+        .chain([format!("--set=services.authority_file={certificate}")]);
+    (
+        Trust::Authorities(made.cert.pem().into()),
+        settings.collect(),
+    )
+}
+
 #[tokio::test]
 async fn what_is_written_at_a_gateway_is_in_the_node_behind_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (token, data) = (token(folder.path()), folder.path().join("node"));
-    let node = Node::start(&[
+    both_have_it(folder.path(), Trust::System, &[]).await;
+}
+
+#[tokio::test]
+async fn it_is_so_over_tls_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trust, settings) = certificate(folder.path());
+    both_have_it(folder.path(), trust, &settings).await;
+}
+
+async fn both_have_it(folder: &Path, trust: Trust, tls: &[String]) {
+    let (token, data) = (token(folder), folder.join("node"));
+    let tls: Vec<_> = tls.iter().map(String::as_str).collect();
+    let options = |url: &str| Options {
+        trust: trust.clone(),
+        ..Options::new(url)
+    };
+    let (data, token) = (
+        format!("--data={}", data.display()),
+        format!("--set={token}"),
+    );
+    let serve = [
         "serve",
         "--roles=collaboration,merger,history",
         "--listen=127.0.0.1:0",
         "--services-listen=127.0.0.1:0",
-        &format!("--data={}", data.display()),
-        &format!("--set={token}"),
-    ]);
+        &data,
+        &token,
+    ];
+    let node = Node::start(&[&serve[..], &tls].concat());
     assert!(node.url("Health").ends_with("/readyz"));
     let collaboration = format!("services.collaboration=[{:?}]", node.url("Services"));
     let history = format!("services.history=[{:?}]", node.url("Services"));
-    let data = folder.path().join("gateway");
+    let data = folder.join("gateway");
     let settings = [
         format!("--data={}", data.display()),
-        format!("--set={token}"),
+        token,
         format!("--set={collaboration}"),
         format!("--set={history}"),
     ];
-    let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+    let settings: Vec<_> = settings.iter().map(String::as_str).chain(tls).collect();
     let serve = ["serve", "--roles=gateway", "--listen=127.0.0.1:0"];
     let gateway = Node::start(&[&serve[..], &settings].concat());
     assert!(!data.exists(), "a gateway keeps nothing");
 
-    let client =
-        Client::connect(Options::new(gateway.url("Editor").trim_end_matches('/'))).unwrap();
+    let client = Client::connect(options(gateway.url("Editor").trim_end_matches('/'))).unwrap();
     let notes = client.open(&DocumentId::parse("notes").unwrap()).unwrap();
     notes.wait_caught_up().await.unwrap();
     notes.insert(0, "behind the gateway").unwrap();
@@ -107,7 +151,7 @@ async fn what_is_written_at_a_gateway_is_in_the_node_behind_it() {
         .url("Editor")
         .trim_end_matches('/')
         .replacen("http", "grpc", 1);
-    let other = Client::connect(Options::new(stream)).unwrap();
+    let other = Client::connect(options(&stream)).unwrap();
     let same = other.open(&DocumentId::parse("notes").unwrap()).unwrap();
     same.wait_caught_up().await.unwrap();
     assert_eq!(same.text().unwrap(), "behind the gateway");

@@ -21,7 +21,7 @@ use super::v1::{CurrentVersion, GetCurrentRequest, GetCurrentResponse};
 use super::values::{
     document_from_wire, frontiers_from_wire, frontiers_to_wire, version_from_wire, version_to_wire,
 };
-use super::{ServiceAddress, ServiceToken};
+use super::{ConnectError, ServiceAddress, ServiceToken};
 use crate::{CurrentState, History, HistoryError};
 
 /// Serves `history` to whoever shows `token`.
@@ -88,10 +88,13 @@ pub struct RemoteHistory {
 
 impl RemoteHistory {
     /// Calls are spread over `nodes`. It connects with the first call.
-    pub fn new(nodes: &[ServiceAddress], token: ServiceToken) -> Self {
-        let endpoints = nodes.iter().map(ServiceAddress::endpoint);
-        let channel = Channel::balance_list(endpoints);
-        Self { token, channel }
+    ///
+    /// # Errors
+    /// If there is TLS, and nobody to trust.
+    pub fn new(nodes: &[ServiceAddress], token: ServiceToken) -> Result<Self, ConnectError> {
+        let endpoints: Result<Vec<_>, _> = nodes.iter().map(ServiceAddress::endpoint).collect();
+        let channel = Channel::balance_list(endpoints?.into_iter());
+        Ok(Self { token, channel })
     }
 
     async fn ask(
@@ -143,6 +146,10 @@ pub async fn check_history(
     token: &ServiceToken,
 ) -> Result<(), HistoryError> {
     let remote = RemoteHistory::new(std::slice::from_ref(address), token.clone());
+    let remote = remote.map_err(|error| HistoryError {
+        code: ErrorCode::Unavailable,
+        message: error.to_string(),
+    })?;
     let nothing = GetCurrentRequest::default();
     let asking = timeout(SERVICE_CONNECT_TIME_MAX, remote.ask(nothing)).await;
     match asking {

@@ -154,7 +154,7 @@ async fn connect(
     address: &ServiceAddress,
     token: &ServiceToken,
 ) -> Result<(Arc<OpenLink>, Streaming<ConnectResponse>), ConnectError> {
-    let channel = address.endpoint().connect().await?;
+    let channel = address.endpoint()?.connect().await?;
     open(channel, token.show()).await
 }
 

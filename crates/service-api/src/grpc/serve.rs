@@ -1,11 +1,14 @@
 //! One listener on which a node answers other services.
 
+use std::io;
 use std::sync::Arc;
 
 use document_types::limits::{
     CLIENT_MESSAGE_BYTES_MAX, SERVICE_KEEPALIVE_INTERVAL, SERVICE_KEEPALIVE_TIME_MAX,
     STREAM_WINDOW_BYTES,
 };
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +16,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::callers::{Callers, Services};
 use super::collaboration_server::collaboration_server;
@@ -42,13 +45,25 @@ pub enum ServeError {
     Description(#[from] tonic_reflection::server::Error),
 }
 
-/// Answers on `listener` until `stop`; streams run in `tasks` and end with it. Health (`grpc.health.v1`)
+/// What comes in at `listener`, not encrypted.
+pub fn incoming(
+    listener: TcpListener,
+) -> impl Stream<Item = io::Result<impl ServiceConnection>> + Send + 'static {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+/// A connection on which services may be asked.
+pub trait ServiceConnection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static> ServiceConnection for T {}
+
+/// Answers what comes `incoming` until `stop`; streams run in `tasks` and end with it. Health (`grpc.health.v1`)
 /// and reflection are answered without a token.
 ///
 /// # Errors
 /// [`ServeError`] if the listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<impl ServiceConnection>> + Send + 'static,
     services: ServedServices,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -77,7 +92,6 @@ pub async fn serve(
             .set_service_status(name, tonic_health::ServingStatus::Serving)
             .await;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(STREAM_WINDOW_BYTES)

@@ -14,7 +14,7 @@ use document_types::{
 };
 use service_api::grpc::{
     RemoteCollaboration, RemoteCollaborationParts, ServedServices, ServiceAddress, ServiceToken,
-    serve,
+    incoming, serve,
 };
 use service_api::{
     Collaboration, JoinError, JoinRequest, Joined, RoomHandle, RoomRequest, SessionEvent,
@@ -116,7 +116,7 @@ pub async fn start_node(tasks: &TaskTracker, draining: bool) -> Node {
         token: token(TOKEN),
     };
     let stop = CancellationToken::new();
-    let serving = serve(listener, services, tasks.clone(), stop.clone());
+    let serving = serve(incoming(listener), services, tasks.clone(), stop.clone());
     tasks.spawn(async move { serving.await.unwrap() });
     Node {
         address: address.parse().unwrap(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use clock::Random;
 use service_api::grpc::{
     RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServedServices, ServiceAddress,
-    ServiceToken, serve,
+    ServiceToken, incoming, serve,
 };
 use service_api::{Collaboration, History};
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ impl Node {
             history: Some(rooms),
             token: token.clone(),
         };
-        let serving = serve(listener, services, tasks.clone(), stop.clone());
+        let serving = serve(incoming(listener), services, tasks.clone(), stop.clone());
         let mut tasks_of_node = JoinSet::new();
         tasks_of_node.spawn(async move { serving.await.unwrap() });
         Self {
@@ -54,7 +54,8 @@ impl Node {
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
         });
-        let history = RemoteHistory::new(std::slice::from_ref(&self.address), self.token.clone());
+        let history =
+            RemoteHistory::new(std::slice::from_ref(&self.address), self.token.clone()).unwrap();
         (Arc::new(collaboration), Arc::new(history))
     }
 }

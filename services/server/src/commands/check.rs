@@ -6,6 +6,7 @@ use disk::RealDisk;
 use document_store::DocumentStore;
 use document_types::{LogPartition, RegionId};
 use op_log::{KafkaLogOptions, KafkaOpLog, OpLog};
+use presence_store::RedisPresenceStore;
 use service_api::grpc::{check_collaboration, check_history};
 use tokio::net::TcpListener;
 
@@ -61,6 +62,7 @@ async fn check(settings: &Settings, stores: &SharedStores<'_>) -> usize {
     }
     if plan.has(Role::Gateway) {
         report.add("blobs", blobs(&plan.blobs).await);
+        report.add("presence", presence(settings, &plan).await);
     }
     if let Some(token) = &plan.token {
         let elsewhere = plan.regions.values().flatten();
@@ -153,6 +155,15 @@ async fn blobs(place: &BlobPlace) -> Found {
         }
         BlobPlace::At(settings) => Ok(format!("{:?}", BlobStore::open(settings).await?)),
     }
+}
+
+async fn presence(settings: &Settings, plan: &Plan) -> Found {
+    let Some(address) = &plan.presence else {
+        return Ok("in this process, for those who come in at this gateway".into());
+    };
+    let store = RedisPresenceStore::new(address, &settings.presence.redis.prefix)?;
+    store.ping().await.with_context(|| address.to_string())?;
+    Ok(format!("in the Redis at {address}"))
 }
 
 async fn dry_run(settings: &Settings) -> Found {

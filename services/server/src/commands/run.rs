@@ -75,12 +75,12 @@ async fn serve(
 /// and wait for the last line.
 fn announce(node: &RunningNode) {
     let mut text = String::new();
-    if let Some(address) = node.services_address() {
-        text += &format!("Services: http://{address}\n");
+    if let Some(url) = node.services_url() {
+        text += &format!("Services: {url}\n");
     }
-    text += &match node.editor_address() {
-        Some(address) => format!("Editor: {address}\n"),
-        None => format!("Health: http://{}/readyz\n", node.address()),
+    text += &match node.editor_url() {
+        Some(url) => format!("Editor: {url}\n"),
+        None => format!("Health: {}\n", node.readiness_url()),
     };
     let mut output = std::io::stdout().lock();
     if let Err(error) = output

@@ -5,7 +5,8 @@ use axum::Router;
 use blob_store::BlobStore;
 use gateway::{GatewayLimits, GatewayState, LocalPrincipals, OriginPolicy};
 use service_api::grpc::{
-    RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServiceAddress, ServiceToken,
+    ConnectError, RemoteCollaboration, RemoteCollaborationParts, RemoteHistory, ServiceAddress,
+    ServiceToken,
 };
 use service_api::{Collaboration, EveryoneWrites, History, Presence};
 use service_runtime::{Health, Shutdown, TaskGroup};
@@ -127,8 +128,8 @@ pub fn connect(
 }
 
 /// History on other nodes.
-pub fn remote_history(plan: &Plan, token: &ServiceToken) -> Arc<dyn History> {
-    Arc::new(RemoteHistory::new(&plan.history, token.clone()))
+pub fn remote_history(plan: &Plan, token: &ServiceToken) -> Result<Arc<dyn History>, ConnectError> {
+    Ok(Arc::new(RemoteHistory::new(&plan.history, token.clone())?))
 }
 
 fn origins(settings: &Settings) -> OriginPolicy {
