@@ -29,12 +29,16 @@
 //! beats faster than the rounds, clients pass over beats; if it beats slower, or is late, updates are
 //! sent later than they were due, by what the report calls `behind`, and the rate falls.
 //!
+//! **Cursors.** Readers and writers alike may move a cursor, as often as the scenario says. What is measured
+//! is from its movement to its receipt, of those movements that no newer one overtakes on the way.
+//!
 //! **What is measured where.** The clients measure from sending to the acknowledgement, and from sending
 //! to the receipt at every other client, all of them. The server measures the same from its receipt of a
 //! batch to the bytes on the sockets, in histograms that are read before, meanwhile and after; the
 //! difference between the two is the way through the kernel and this program.
 
 mod causality;
+mod cursor;
 mod error;
 mod live;
 mod play;

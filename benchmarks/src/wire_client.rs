@@ -28,8 +28,10 @@ pub struct WireClient {
 /// What a client hears of what it has joined.
 #[derive(Debug)]
 pub enum Heard {
-    /// A message of the protocol.
+    /// A message of the protocol about a document.
     Message(Message),
+    /// One about a document's presence.
+    Presence(Message),
     /// What only our clients are told.
     Text(ServerText),
 }
@@ -140,13 +142,34 @@ impl WireClient {
         document: &DocumentId,
         updates: Vec<Bytes>,
     ) -> anyhow::Result<BatchId> {
+        self.send_updates(&of_document(document), updates).await
+    }
+
+    /// Shows encoded ephemeral entries in a presence that is joined.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub async fn show(&mut self, document: &DocumentId, entries: Bytes) -> anyhow::Result<()> {
+        let subscription = Subscription {
+            magic: Magic::Ephemeral,
+            document: document.clone(),
+        };
+        self.send_updates(&subscription, vec![entries]).await?;
+        Ok(())
+    }
+
+    async fn send_updates(
+        &mut self,
+        subscription: &Subscription,
+        updates: Vec<Bytes>,
+    ) -> anyhow::Result<BatchId> {
         self.batches_sent += 1;
         let sent = BatchId(self.batches_sent.to_be_bytes());
         let message = Message::DocUpdate {
             updates,
             batch: Some(sent),
         };
-        self.send(&of_document(document), message).await?;
+        self.send(subscription, message).await?;
         Ok(sent)
     }
 
@@ -158,7 +181,11 @@ impl WireClient {
         loop {
             match self.hear().await? {
                 SocketMessage::Binary(bytes) => {
-                    return Ok(Heard::Message(Frame::decode(&bytes)?.message));
+                    let frame = Frame::decode(&bytes)?;
+                    return Ok(match frame.subscription.magic {
+                        Magic::Ephemeral => Heard::Presence(frame.message),
+                        _ => Heard::Message(frame.message),
+                    });
                 }
                 SocketMessage::Text(text) => {
                     // Our clients ignore texts of a kind that they do not know.

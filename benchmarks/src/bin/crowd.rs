@@ -22,7 +22,10 @@ Examples:
 
 A scenario is a TOML file:
   documents = 1                # each new, with people of its own
-  people_per_document = 50     # all of them write
+  people_per_document = 50     # those who write
+  readers_per_document = 0     # those who only read; 0 unless it is given
+  cursors_per_second = 0       # how often each of both moves the cursor; 0 unless it is given
+  flooders_per_document = 0    # of the readers, those who move theirs 1,000 times a second; 0 unless it is given
   updates_per_second = 10      # of each; an update is a character
   seconds = 30                 # how long they write
   ramp_up_seconds = 2          # over how long they come in before; 0 unless it is given
@@ -37,10 +40,10 @@ How to read the table:
 
 It ends with an error if anything failed, or if the server's documents are not what was recorded.")]
 struct Arguments {
-    /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:8787")]
-    server: String,
-    /// Process ids of the server, on this machine, whose CPU and memory are measured, with all that they
+    /// The servers, as `http://host:port`; people come in at them in turn.
+    #[arg(long, default_value = "http://127.0.0.1:8787", value_delimiter = ',')]
+    server: Vec<String>,
+    /// Process ids of the servers, on this machine, whose CPU and memory are measured, with all that they
     /// have started.
     #[arg(long, value_delimiter = ',')]
     server_pid: Vec<u32>,
@@ -57,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let scenario = Scenario::read(&arguments.scenario)?;
     let target = Target {
-        url: arguments.server,
+        urls: arguments.server,
         processes: arguments.server_pid,
     };
     let report = run(&target, &scenario).await?;

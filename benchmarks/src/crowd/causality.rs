@@ -115,6 +115,9 @@ mod tests {
             updates_per_second: 2.0,
             seconds: 2,
             ramp_up_seconds: 0,
+            readers_per_document: 0,
+            cursors_per_second: 0.0,
+            flooders_per_document: 0,
         };
         // Five rounds for everybody's turn, in two of which nobody writes: 0 | 4 | 3 | - | - | 0 ...
         Causality::new(Arc::new(Recording::make(&scenario).unwrap()))
@@ -145,6 +148,9 @@ mod tests {
             updates_per_second: 10.0,
             seconds: 1,
             ramp_up_seconds: 0,
+            readers_per_document: 0,
+            cursors_per_second: 0.0,
+            flooders_per_document: 0,
         };
         let mut causality = Causality::new(Arc::new(Recording::make(&scenario).unwrap()));
         causality.see(2).unwrap();

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::causality::{Causality, Violation};
+use super::cursor::{Cursor, ages};
 use super::error::PlayError;
 use super::recording::Recording;
 use super::tally::Tally;
@@ -75,6 +76,7 @@ pub struct Play {
     heard_at: Instant,
     /// Whether it tells what it hears of the beat.
     tells_beat: bool,
+    cursor: Option<Cursor>,
 }
 
 struct InFlight {
@@ -96,8 +98,15 @@ impl Play {
             beat: None,
             heard_at: stage.starts_at,
             tells_beat: writer == 0,
+            cursor: None,
             stage,
         }
+    }
+
+    /// The same part with a cursor, which moves meanwhile.
+    pub(super) fn with_cursor(self, cursor: Cursor) -> Self {
+        let cursor = Some(cursor);
+        Self { cursor, ..self }
     }
 
     /// Plays until all that was written has been seen and acknowledged.
@@ -111,7 +120,12 @@ impl Play {
                 heard = self.client.listen() => match heard.map_err(PlayError::Lost)? {
                     Heard::Message(message) => self.take(message)?,
                     Heard::Text(text) => self.take_text(text).await?,
+                    Heard::Presence(message) => self.take_presence(&message)?,
                 },
+                entries = moved(&mut self.cursor) => {
+                    let shown = self.client.show(&self.stage.document, entries).await;
+                    shown.map_err(PlayError::Lost)?;
+                }
                 () = sleep_until(releases_at.unwrap_or(patience_ends)) => {
                     if releases_at.is_none() {
                         let round = self.causality.round();
@@ -143,6 +157,26 @@ impl Play {
         match text {
             ServerText::Pulse { beat, beat_ms, .. } => self.pulse(beat, beat_ms).await,
             ServerText::Nack { code, message, .. } => Err(PlayError::Refused { code, message }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Others' cursors have moved.
+    fn take_presence(&mut self, message: &Message) -> Result<(), PlayError> {
+        match message {
+            Message::DocUpdate { updates, .. } => {
+                for entries in updates {
+                    let ages = ages(entries).map_err(|error| PlayError::Lost(error.into()))?;
+                    self.stage.tally.count(Instant::now(), |minute| {
+                        ages.into_iter().for_each(|age| minute.cursor.record(age));
+                    });
+                }
+                Ok(())
+            }
+            Message::RoomError { message, .. } => Err(PlayError::PutOut {
+                message: message.clone(),
+            }),
+            // What is shown is acknowledged for the sake of stock clients.
             _ => Ok(()),
         }
     }
@@ -250,5 +284,13 @@ impl Play {
             minute.behind.record(behind);
         });
         Ok(())
+    }
+}
+
+/// What the next movement of the cursor shows, if there is one.
+async fn moved(cursor: &mut Option<Cursor>) -> Bytes {
+    match cursor {
+        Some(cursor) => cursor.moved().await,
+        None => std::future::pending().await,
     }
 }

@@ -41,6 +41,17 @@ impl Exposition<'_> {
 }
 
 impl Buckets {
+    /// Counts what another server has measured as well.
+    pub(super) fn add(&mut self, other: &Self) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
+        }
+        for ((_, count), (_, others)) in self.0.iter_mut().zip(&other.0) {
+            *count += others;
+        }
+    }
+
     /// What came since `earlier`.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let before = |bound: f64| {

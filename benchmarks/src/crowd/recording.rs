@@ -287,6 +287,9 @@ mod tests {
             updates_per_second: rate,
             seconds,
             ramp_up_seconds: 0,
+            readers_per_document: 0,
+            cursors_per_second: 0.0,
+            flooders_per_document: 0,
         }
     }
 

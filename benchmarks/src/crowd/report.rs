@@ -36,6 +36,8 @@ pub struct Report {
     pub ack: LatencyFigures,
     /// From sending to the receipt at every other client, as the clients see it.
     pub seen: LatencyFigures,
+    /// From a cursor's movement to its receipt at every other client, of those that were received.
+    pub cursor: LatencyFigures,
     /// From when an update was due to when it was sent.
     pub behind: LatencyFigures,
     /// The beat's length at each beat.
@@ -195,6 +197,7 @@ impl Report {
             failures,
             ack: LatencyFigures::of(&whole.ack),
             seen: LatencyFigures::of(&whole.seen),
+            cursor: LatencyFigures::of(&whole.cursor),
             behind: LatencyFigures::of(&whole.behind),
             beat: LatencyFigures::of(&whole.beat),
             server: ServerFigures::new(watched),
@@ -410,6 +413,9 @@ mod tests {
             updates_per_second: 10.0,
             seconds: 1,
             ramp_up_seconds: 0,
+            readers_per_document: 0,
+            cursors_per_second: 0.0,
+            flooders_per_document: 0,
         };
         let recording = Recording::make(&scenario).unwrap();
         let gate_us = [vec![900; 60], vec![100; 60], vec![150; 60], vec![800; 5]].concat();

@@ -4,12 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use collabedit_sdk::{DeviceId, DocumentId};
+use document_types::PeerId;
 use sync_protocol::{Magic, ServerText};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::cursor::Cursor;
 use super::error::PlayError;
 use super::live::Live;
 use super::play::{Play, Stage};
@@ -32,9 +34,9 @@ const MESSAGES_KEPT_COUNT_MAX: usize = 5;
 /// What is put under load.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The server, as in `http://host:port`.
-    pub url: String,
-    /// Its processes, if they run on this machine and shall be measured.
+    /// The servers, as in `http://host:port`; people come in at them in turn.
+    pub urls: Vec<String>,
+    /// Their processes, if they run on this machine and shall be measured.
     pub processes: Vec<u32>,
 }
 
@@ -47,10 +49,19 @@ struct ServerClock {
 
 /// A client's place in the crowd.
 struct Place {
+    url: String,
     document: usize,
-    writer: u32,
+    /// By number: those who write, and after them those who read.
+    person: u32,
     /// When it comes in.
     enters_at: Instant,
+}
+
+impl Target {
+    /// Where documents are made.
+    fn first_url(&self) -> anyhow::Result<&String> {
+        self.urls.first().context("there is no server")
+    }
 }
 
 /// Plays `scenario` against `target`.
@@ -118,8 +129,9 @@ async fn open_documents(
     for number in 0..scenario.documents {
         let document = DocumentId::parse(&format!("crowd-{now}-{number}"))?;
         let device = DeviceId::parse("dev_crowd_host")?;
-        let host = WireClient::connect(&target.url, device).await;
-        let host = host.with_context(|| format!("connecting to {}", target.url))?;
+        let url = target.first_url()?;
+        let host = WireClient::connect(url, device).await;
+        let host = host.with_context(|| format!("connecting to {url}"))?;
         let mut host = host.writing_as(recording.host());
         host.join(Magic::Loro, &document).await?;
         host.offer(&document, vec![recording.opening().clone()])
@@ -147,25 +159,33 @@ async fn enter_all(
     let ramp = Duration::from_secs(scenario.ramp_up_seconds.into()).max(shortest);
     let now = Instant::now();
     let (ready, mut readies) = mpsc::channel(people as usize);
-    let writers = (0..scenario.people_per_document)
-        .flat_map(|writer| (0..documents.len()).map(move |document| (document, writer)));
-    for (number, (document, writer)) in (0..).zip(writers) {
+    let persons = (0..people / scenario.documents)
+        .flat_map(|person| (0..documents.len()).map(move |document| (document, person)));
+    let servers = target.urls.iter().cycle();
+    for ((number, (document, person)), url) in (0..).zip(persons).zip(servers) {
         let place = Place {
+            url: url.clone(),
             document,
-            writer,
+            person,
             enters_at: now + ramp * number / people,
         };
-        let device = DeviceId::parse(&format!("dev_crowd_{document}_{writer}"))?;
-        let (id, url) = (documents[document].clone(), target.url.clone());
-        let (recording, started) = (recording.clone(), started.clone());
-        let ready = ready.clone();
+        let writes_as = (person < scenario.people_per_document).then(|| recording.peer(person));
+        let cursor =
+            scenario
+                .cursor_period(person)
+                .map(|period| match scenario.is_flooder(person) {
+                    true => Cursor::of_flooder(person, period),
+                    false => Cursor::new(person, period),
+                });
+        let id = documents[document].clone();
+        let (ready, started) = (ready.clone(), started.clone());
         crowd.spawn(async move {
             sleep_until(place.enters_at).await;
-            let entered = enter(&url, device, &recording, &id, place.writer).await;
+            let entered = enter(&place, &id, writes_as, cursor.is_some()).await;
             let (client, clock) = entered.map_err(PlayError::Lost)?;
             // Whoever waits for it has given up if it is gone.
             let _ = ready.send(clock).await;
-            perform(client, &place, started).await
+            perform(client, &place, cursor, started).await
         });
     }
     drop(ready);
@@ -179,29 +199,36 @@ async fn enter_all(
     clock.context("there is nobody")
 }
 
-/// Joins a document and is caught up.
+/// Joins a document and is caught up; its presence too, for whoever has a cursor.
 async fn enter(
-    url: &str,
-    device: DeviceId,
-    recording: &Recording,
+    place: &Place,
     document: &DocumentId,
-    writer: u32,
+    writes_as: Option<PeerId>,
+    has_cursor: bool,
 ) -> anyhow::Result<(WireClient, ServerClock)> {
-    let client = WireClient::connect(url, device).await?;
-    let mut client = client.writing_as(recording.peer(writer));
+    let device = DeviceId::parse(&format!("dev_crowd_{}_{}", place.document, place.person))?;
+    let mut client = WireClient::connect(&place.url, device).await?;
+    if let Some(peer) = writes_as {
+        client = client.writing_as(peer);
+    }
+    if has_cursor {
+        client.join(Magic::Ephemeral, document).await?;
+    }
     let joined = client.join(Magic::Loro, document).await?;
     let clock = ServerClock {
         server_ms: joined.answer.server_time_ms,
         ours: Instant::now(),
     };
-    let standing = joined
-        .answer
-        .peer
-        .context("the server has not heard the peer")?;
-    ensure!(
-        standing.owned && standing.end == 0,
-        "the document is not new: {standing:?}"
-    );
+    if writes_as.is_some() {
+        let standing = joined
+            .answer
+            .peer
+            .context("the server has not heard the peer")?;
+        ensure!(
+            standing.owned && standing.end == 0,
+            "the document is not new: {standing:?}"
+        );
+    }
     while !matches!(
         client.listen().await?,
         Heard::Text(ServerText::CaughtUp { .. })
@@ -213,6 +240,7 @@ async fn enter(
 async fn perform(
     mut client: WireClient,
     place: &Place,
+    cursor: Option<Cursor>,
     mut started: Started,
 ) -> Result<(), PlayError> {
     let stage = loop {
@@ -229,7 +257,11 @@ async fn perform(
     let Some(stage) = stage else {
         return Err(PlayError::CutShort);
     };
-    let played = Play::new(stage.clone(), client, place.writer).run().await;
+    let mut play = Play::new(stage.clone(), client, place.person);
+    if let Some(cursor) = cursor {
+        play = play.with_cursor(cursor);
+    }
+    let played = play.run().await;
     if played.is_err() {
         stage.over.cancel();
     }
@@ -322,18 +354,20 @@ async fn differences(
         .map(|(peer, end)| (peer.to_string(), end))
         .collect();
     let mut differences = Vec::new();
-    for document in documents {
-        match replay::fetch_state(&target.url, document).await {
+    let at = |url| documents.iter().map(move |document| (url, document));
+    for (url, document) in target.urls.iter().flat_map(at) {
+        match replay::fetch_state(url, document).await {
             Ok(state) if state.version != version => {
-                differences.push(format!("{document} does not have all updates, or others"));
+                let what = "does not have all updates, or others";
+                differences.push(format!("{document} at {url} {what}"));
             }
             Ok(state) if state.text != text => {
-                differences.push(format!("{document} has another text"));
+                differences.push(format!("{document} at {url} has another text"));
             }
             Ok(_) => {}
             Err(error) => {
                 let error = anyhow::Error::from(error);
-                differences.push(format!("{document} can't be read: {error:#}"));
+                differences.push(format!("{document} at {url} can't be read: {error:#}"));
             }
         }
     }

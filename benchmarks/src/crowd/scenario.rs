@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// everybody writes in every round, and at fewer they take turns, as people who do not type in step.
 const ROUND_MIN: Duration = Duration::from_millis(100);
 
+/// From one movement of a flooder's cursor to the next.
+const FLOOD_PERIOD: Duration = Duration::from_millis(1);
+
 /// Updates that are recorded and kept in memory, which takes about 1 KB each.
 const UPDATES_COUNT_MAX: u64 = 2_000_000;
 
@@ -17,7 +20,7 @@ const UPDATES_COUNT_MAX: u64 = 2_000_000;
 pub struct Scenario {
     /// Documents, each new and with people of its own.
     pub documents: u32,
-    /// People in each document, all of whom write.
+    /// People in each document who write.
     pub people_per_document: u32,
     /// Updates a second of each of them; an update is a character.
     pub updates_per_second: f64,
@@ -26,6 +29,16 @@ pub struct Scenario {
     /// Over how long they come in before they begin to write; 0 unless it is given.
     #[serde(default)]
     pub ramp_up_seconds: u32,
+    /// People in each document who read along and write nothing; none unless it is given.
+    #[serde(default)]
+    pub readers_per_document: u32,
+    /// How often a second each person, reader or not, moves the cursor; never unless it is given.
+    #[serde(default)]
+    pub cursors_per_second: f64,
+    /// How many of the readers move theirs a thousand times a second, to harm the others; none unless it is
+    /// given. What is shown of them is not measured.
+    #[serde(default)]
+    pub flooders_per_document: u32,
 }
 
 /// Why a scenario can't be played.
@@ -105,6 +118,19 @@ impl Scenario {
                 0.0,
                 3_600.0,
             ),
+            (
+                "readers_per_document",
+                f64::from(self.readers_per_document),
+                0.0,
+                10_000.0,
+            ),
+            ("cursors_per_second", self.cursors_per_second, 0.0, 20.0),
+            (
+                "flooders_per_document",
+                f64::from(self.flooders_per_document),
+                0.0,
+                f64::from(self.readers_per_document),
+            ),
         ] {
             if !(min..=max).contains(&value) {
                 return Err(ScenarioError::OutOfRange {
@@ -141,7 +167,23 @@ impl Scenario {
 
     /// All who take part.
     pub fn people(&self) -> u32 {
-        self.documents * self.people_per_document
+        self.documents * (self.people_per_document + self.readers_per_document)
+    }
+
+    /// From one movement of a person's cursor to the next, if it moves. Persons are counted as they are above:
+    /// who writes, who reads, and of those the flooders last.
+    pub fn cursor_period(&self, person: u32) -> Option<Duration> {
+        if self.is_flooder(person) {
+            return Some(FLOOD_PERIOD);
+        }
+        (self.cursors_per_second > 0.0)
+            .then(|| Duration::from_secs_f64(1.0 / self.cursors_per_second))
+    }
+
+    /// Whether a person is there to harm the others.
+    pub fn is_flooder(&self, person: u32) -> bool {
+        let people = self.people_per_document + self.readers_per_document;
+        person >= people - self.flooders_per_document
     }
 }
 
@@ -179,6 +221,9 @@ mod tests {
             updates_per_second,
             seconds: 30,
             ramp_up_seconds: 0,
+            readers_per_document: 0,
+            cursors_per_second: 0.0,
+            flooders_per_document: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use super::process_usage::ProcessUsage;
 use super::prometheus::{Buckets, Exposition};
 use super::run::Target;
 
-/// What the server tells of itself, and its processes use, at one moment.
+/// What the servers tell of themselves, and their processes use, at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct ServerSample {
     /// How long after the crowd began to write.
@@ -27,25 +27,35 @@ impl ServerSample {
     /// Reads what there is now.
     ///
     /// # Errors
-    /// If the server does not answer, or one of its processes is gone.
+    /// If a server does not answer, or one of its processes is gone.
     pub(super) async fn take(target: &Target, at: Duration) -> anyhow::Result<Self> {
-        let body = replay::get(&target.url, "/metrics").await;
-        let body = body.with_context(|| format!("reading the metrics of {}", target.url))?;
-        let text = std::str::from_utf8(&body).context("the server's metrics are no text")?;
-        let usage = match target.processes.as_slice() {
-            [] => None,
-            processes => Some(ProcessUsage::of(processes)?),
-        };
-        let told = Exposition(text);
-        Ok(Self {
+        let mut sample = Self {
             at,
-            ack: told.buckets("collabedit_gateway_ack_ms"),
-            delivery: told.buckets("collabedit_gateway_delivery_ms"),
-            dry_run: Duration::from_micros(
-                told.counter("collabedit_collaboration_dry_run_cpu_us_total"),
-            ),
-            acknowledged: told.counter("collabedit_collaboration_updates_acknowledged_total"),
-            usage,
-        })
+            ack: Buckets::default(),
+            delivery: Buckets::default(),
+            dry_run: Duration::ZERO,
+            acknowledged: 0,
+            usage: match target.processes.as_slice() {
+                [] => None,
+                processes => Some(ProcessUsage::of(processes)?),
+            },
+        };
+        for url in &target.urls {
+            let body = replay::get(url, "/metrics").await;
+            let body = body.with_context(|| format!("reading the metrics of {url}"))?;
+            let text = std::str::from_utf8(&body).context("the server's metrics are no text")?;
+            sample.add(&Exposition(text));
+        }
+        Ok(sample)
+    }
+
+    /// What one server tells.
+    fn add(&mut self, told: &Exposition<'_>) {
+        self.ack.add(&told.buckets("collabedit_gateway_ack_ms"));
+        self.delivery
+            .add(&told.buckets("collabedit_gateway_delivery_ms"));
+        let dry_run_us = told.counter("collabedit_collaboration_dry_run_cpu_us_total");
+        self.dry_run += Duration::from_micros(dry_run_us);
+        self.acknowledged += told.counter("collabedit_collaboration_updates_acknowledged_total");
     }
 }

@@ -11,8 +11,9 @@ impl fmt::Display for Report {
         let scenario = &self.scenario;
         writeln!(
             f,
-            "{} people in each of {} documents, {} updates a second each, for {} s; played in {:.1} s",
+            "{} people and {} readers in each of {} documents, {} updates a second each, for {} s; played in {:.1} s",
             scenario.people_per_document,
+            scenario.readers_per_document,
             scenario.documents,
             scenario.updates_per_second,
             scenario.seconds,
@@ -41,6 +42,9 @@ impl fmt::Display for Report {
         )?;
         latency_row(f, "sent to acknowledged", &self.ack)?;
         latency_row(f, "sent to seen by each other", &self.seen)?;
+        if self.cursor.count > 0 {
+            latency_row(f, "cursor moved to seen by each other", &self.cursor)?;
+        }
         latency_row(f, "sent later than due", &self.behind)?;
         latency_row(f, "the beat", &self.beat)?;
         writeln!(f)?;

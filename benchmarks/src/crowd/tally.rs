@@ -26,6 +26,9 @@ pub(super) struct Minute {
     pub(super) seen: Latencies,
     /// From when an update was due to when it was sent.
     pub(super) behind: Latencies,
+    /// From a cursor's movement to its receipt by another client, to the millisecond. Movements that newer
+    /// ones overtake are not received.
+    pub(super) cursor: Latencies,
     /// The beat's length at each beat, as one client of each document hears it.
     pub(super) beat: Latencies,
 }
@@ -67,6 +70,7 @@ impl Minute {
             sum.ack.add(&minute.ack);
             sum.seen.add(&minute.seen);
             sum.behind.add(&minute.behind);
+            sum.cursor.add(&minute.cursor);
             sum.beat.add(&minute.beat);
         }
         sum
