@@ -22,6 +22,7 @@ pub async fn fetch_metrics(address: SocketAddr) -> anyhow::Result<Vec<String>> {
         "collabedit_collaboration_harmful_",
         "collabedit_collaboration_equivocations_",
         "collabedit_collaboration_slow_consumers_",
+        "collabedit_gateway_slowed_reads_",
         "collabedit_dry_run_worker_starts_",
         "collabedit_collaboration_dry_run_ms",
     ];

@@ -14,8 +14,15 @@ use crate::rate::Rate;
 pub(crate) struct Admission {
     limits: GatewayLimits,
     started: Instant,
-    arrivals: Mutex<Rate>,
+    arrivals: Mutex<Arrivals>,
     open: Arc<AtomicUsize>,
+}
+
+/// Sockets that came, and those that were sent away and come back.
+struct Arrivals {
+    taken: Rate,
+    /// Each of them gets a moment of its own to come back at, as many a second as are taken.
+    sent_away: Rate,
 }
 
 /// Too many sockets, or too many at once.
@@ -25,7 +32,9 @@ pub(crate) struct Refused {
     pub(crate) retry_after: Duration,
 }
 
-/// How long a client is sent away when the gateway is full.
+/// The longest that a client is sent away for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// How long a client is sent away when the gateway is full, at least.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 impl Admission {
@@ -34,7 +43,10 @@ impl Admission {
         Self {
             limits,
             started,
-            arrivals: Mutex::new(Rate::new(limits.connections_per_second_max, Duration::ZERO)),
+            arrivals: Mutex::new(Arrivals {
+                taken: Rate::new(limits.connections_per_second_max, Duration::ZERO),
+                sent_away: Rate::new(limits.connections_per_second_max, Duration::ZERO),
+            }),
             open: Arc::new(AtomicUsize::new(0)),
         }
     }
@@ -42,19 +54,31 @@ impl Admission {
     /// Takes a socket's place, which is free again when it is dropped.
     pub(crate) fn admit(&self) -> Result<Place, Refused> {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        let retry_after = arrivals.take(1.0, self.started.elapsed());
+        let now = self.started.elapsed();
+        let retry_after = arrivals.taken.take(1.0, now);
         if !retry_after.is_zero() {
             // Who is sent away does not count, or a storm would shut out those who wait as told.
-            arrivals.give_back(1.0);
-            return Err(Refused { retry_after });
+            arrivals.taken.give_back(1.0);
+            return Err(arrivals.send_away(retry_after, now));
         }
         let place = Place::take(self.open.clone());
         if place.open.load(Ordering::Relaxed) > self.limits.connections_count_max {
-            return Err(Refused {
-                retry_after: FULL_RETRY_AFTER,
-            });
+            return Err(arrivals.send_away(FULL_RETRY_AFTER, now));
         }
         Ok(place)
+    }
+}
+
+impl Arrivals {
+    /// Sends somebody away for `at_least` so long, and so that not all come back at once.
+    fn send_away(&mut self, at_least: Duration, now: Duration) -> Refused {
+        let behind_others = self.sent_away.take(1.0, now);
+        if at_least + behind_others > RETRY_AFTER_MAX {
+            self.sent_away.give_back(1.0);
+        }
+        Refused {
+            retry_after: (at_least + behind_others).min(RETRY_AFTER_MAX),
+        }
     }
 }
 
@@ -104,11 +128,25 @@ mod tests {
         };
         let admission = Admission::new(limits);
         let _places = [admission.admit().unwrap(), admission.admit().unwrap()];
-        for _ in 0..10 {
-            let refused = admission.admit().unwrap_err();
-            assert_eq!(refused.retry_after, Duration::from_millis(500));
-        }
+        let retries: Vec<_> = (0..6)
+            .map(|_| admission.admit().unwrap_err().retry_after.as_millis())
+            .collect();
+        assert_eq!(retries, [500, 500, 1_000, 1_500, 2_000, 2_500]);
         tokio::time::advance(Duration::from_millis(500)).await;
         admission.admit().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_sent_away_for_longer_than_a_minute() {
+        let limits = GatewayLimits {
+            connections_count_max: 100,
+            connections_per_second_max: 2,
+        };
+        let admission = Admission::new(limits);
+        let refused: Vec<_> = (0..1_000)
+            .filter_map(|_| admission.admit().err())
+            .map(|refused| refused.retry_after)
+            .collect();
+        assert_eq!(refused.last(), Some(&RETRY_AFTER_MAX));
     }
 }
