@@ -174,6 +174,11 @@ pub const STANDING_TOGETHER_MIN: u32 = 8;
 pub const STANDING_MAX: u32 = 2 * STANDING_TOGETHER_MIN;
 /// Of a room's time, one part in so many may be spent on trying what one session flies alone.
 pub const TRIAL_ALONE_SHARE: u32 = 20;
+/// The same, one part in so many, on trying what is dear of all those who fly alone, while there is somebody
+/// who does not: there may be a new one each second.
+pub const TRIAL_STRANGERS_SHARE: u32 = 10;
+/// For how long they save up the time that was not spent so.
+pub const TRIAL_STRANGERS_BURST: Duration = Duration::from_millis(500);
 /// For how long a session saves up the time that was not spent so.
 pub const TRIAL_ALONE_BURST: Duration = Duration::from_secs(1);
 /// Updates that may wait at the gate for their dependencies, in one room.

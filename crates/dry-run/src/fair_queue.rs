@@ -3,7 +3,8 @@
 //! The turn goes to the document that has had least of the worker lately: start-time fair queueing (Goyal,
 //! Vin, Cheng: "Start-time Fair Queuing", SIGCOMM 1996), with the time that a turn took as its cost. A
 //! document that needs little waits for the turn that has begun and hardly for more, though many others
-//! ask without pause for what takes long.
+//! ask without pause for what takes long. What is tried thoroughly, since nobody knows its writers, has turns
+//! of its own, so that a document's writers who are known don't wait for it either.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,14 @@ use document_types::DocumentId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// Whose the turns are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Flow {
+    pub(crate) document: DocumentId,
+    /// Whether it is about what is tried thoroughly.
+    pub(crate) is_thorough: bool,
+}
+
 /// Those who want a worker. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FairQueue(Arc<Mutex<State>>);
@@ -20,12 +29,12 @@ pub(crate) struct FairQueue(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     is_taken: bool,
-    /// How far each document has come that had more than the others lately.
-    ends: HashMap<DocumentId, Duration>,
+    /// How far each has come that had more than the others lately.
+    ends: HashMap<Flow, Duration>,
     /// How far the turn had come that began last: where whoever comes now begins.
     now: Duration,
-    /// Those who wait, by how far their documents had come and in the order in which they came.
-    waiting: BTreeMap<(Duration, u64), (DocumentId, oneshot::Sender<Turn>)>,
+    /// Those who wait, by how far they had come and in the order in which they came.
+    waiting: BTreeMap<(Duration, u64), (Flow, oneshot::Sender<Turn>)>,
     next_number: u64,
 }
 
@@ -33,30 +42,29 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Turn {
     queue: FairQueue,
-    document: DocumentId,
+    flow: Flow,
     start: Duration,
     began_at: Instant,
 }
 
 impl FairQueue {
-    /// Waits for a turn of `document`, which ought to have no other: what one costs is known at its end.
+    /// Waits for a turn of `flow`, which ought to have no other: what one costs is known at its end.
     /// Whoever stops waiting loses its place and harms nobody.
-    pub(crate) async fn turn(&self, document: &DocumentId) -> Turn {
+    pub(crate) async fn turn(&self, flow: Flow) -> Turn {
         let came = {
             let mut state = self.state();
-            let end = state.ends.get(document).copied().unwrap_or_default();
+            let end = state.ends.get(&flow).copied().unwrap_or_default();
             let start = end.max(state.now);
             if state.is_taken {
                 let (sender, receiver) = oneshot::channel();
                 let number = state.next_number;
                 state.next_number += 1;
-                let waiting = (document.clone(), sender);
-                state.waiting.insert((start, number), waiting);
+                state.waiting.insert((start, number), (flow, sender));
                 Err(receiver)
             } else {
                 state.is_taken = true;
                 state.now = start;
-                Ok(self.turn_from(document.clone(), start))
+                Ok(self.turn_from(flow, start))
             }
         };
         match came {
@@ -69,18 +77,18 @@ impl FairQueue {
         }
     }
 
-    fn turn_from(&self, document: DocumentId, start: Duration) -> Turn {
+    fn turn_from(&self, flow: Flow, start: Duration) -> Turn {
         Turn {
             queue: self.clone(),
-            document,
+            flow,
             start,
             began_at: Instant::now(),
         }
     }
 
     /// A turn is over: the next has it who has come least far.
-    fn pass_on(&self, document: &DocumentId, end: Duration) {
-        self.state().ends.insert(document.clone(), end);
+    fn pass_on(&self, flow: &Flow, end: Duration) {
+        self.state().ends.insert(flow.clone(), end);
         while let Some((next, start, sender)) = self.next() {
             if !sender.is_closed() {
                 // Should the other side give up just now, the turn is dropped here, and passed on.
@@ -90,9 +98,9 @@ impl FairQueue {
         }
     }
 
-    fn next(&self) -> Option<(DocumentId, Duration, oneshot::Sender<Turn>)> {
+    fn next(&self) -> Option<(Flow, Duration, oneshot::Sender<Turn>)> {
         let mut state = self.state();
-        let Some(((start, _), (document, sender))) = state.waiting.pop_first() else {
+        let Some(((start, _), (flow, sender))) = state.waiting.pop_first() else {
             // Nobody is waiting, so nobody has to be made up to.
             state.is_taken = false;
             state.ends.clear();
@@ -101,7 +109,7 @@ impl FairQueue {
         };
         state.now = start;
         state.ends.retain(|_, end| *end > start);
-        Some((document, start, sender))
+        Some((flow, start, sender))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,7 +120,7 @@ impl FairQueue {
 impl Drop for Turn {
     fn drop(&mut self) {
         let end = self.start + self.began_at.elapsed();
-        self.queue.pass_on(&self.document, end);
+        self.queue.pass_on(&self.flow, end);
     }
 }
 
@@ -123,8 +131,11 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    fn document(name: &str) -> DocumentId {
-        DocumentId::parse(name).unwrap()
+    fn document(name: &str) -> Flow {
+        Flow {
+            document: DocumentId::parse(name).unwrap(),
+            is_thorough: false,
+        }
     }
 
     fn is_waiting<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
@@ -147,12 +158,15 @@ mod tests {
             document("other"),
             document("modest"),
         );
-        let running = queue.turn(&greedy).await;
-        let mut others = pin!(queue.turn(&other));
+        let running = queue.turn(greedy.clone()).await;
+        let mut others = pin!(queue.turn(other.clone()));
         assert!(is_waiting(others.as_mut()));
         work(running, 100).await;
         let running = others.await;
-        let (mut again, mut seldom) = (pin!(queue.turn(&greedy)), pin!(queue.turn(&modest)));
+        let (mut again, mut seldom) = (
+            pin!(queue.turn(greedy.clone())),
+            pin!(queue.turn(modest.clone())),
+        );
         assert!(is_waiting(again.as_mut()) && is_waiting(seldom.as_mut()));
         work(running, 10).await;
         // The greedy one came first, and the modest one has had nothing yet.
@@ -163,19 +177,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn known_writers_do_not_wait_for_what_strangers_of_their_document_had() {
+        let (queue, known, other) = (FairQueue::default(), document("d"), document("other"));
+        let strangers = Flow {
+            is_thorough: true,
+            ..known.clone()
+        };
+        let running = queue.turn(strangers).await;
+        let mut others = pin!(queue.turn(other.clone()));
+        assert!(is_waiting(others.as_mut()));
+        work(running, 100).await;
+        let running = others.await;
+        let (mut others, mut known) = (pin!(queue.turn(other)), pin!(queue.turn(known)));
+        assert!(is_waiting(others.as_mut()) && is_waiting(known.as_mut()));
+        work(running, 10).await;
+        drop(known.await);
+        drop(others.await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whoever_gives_up_is_passed_over() {
         let queue = FairQueue::default();
         let (first, second, third) = (document("first"), document("second"), document("third"));
-        let running = queue.turn(&first).await;
-        let mut given_up = Box::pin(queue.turn(&second));
-        let mut kept = Box::pin(queue.turn(&third));
+        let running = queue.turn(first.clone()).await;
+        let mut given_up = Box::pin(queue.turn(second.clone()));
+        let mut kept = Box::pin(queue.turn(third.clone()));
         assert!(is_waiting(given_up.as_mut()) && is_waiting(kept.as_mut()));
         drop(given_up);
         drop(running);
         let turn = kept.await;
         // A turn that was given and never looked at goes on, too.
-        let mut unseen = Box::pin(queue.turn(&first));
-        let mut last = Box::pin(queue.turn(&second));
+        let mut unseen = Box::pin(queue.turn(first.clone()));
+        let mut last = Box::pin(queue.turn(second.clone()));
         assert!(is_waiting(unseen.as_mut()) && is_waiting(last.as_mut()));
         drop(turn);
         drop(unseen);

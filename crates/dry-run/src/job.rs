@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use crate::fair_queue::Flow;
 use bytes::Bytes;
 use document_types::DocumentId;
 use document_types::limits::{
@@ -58,6 +59,17 @@ impl Task {
         match self {
             Self::Try(job) => &job.document,
             Self::Clear(request) => &request.document,
+        }
+    }
+
+    /// Whose turn at a worker it takes.
+    pub(crate) fn flow(&self) -> Flow {
+        Flow {
+            document: self.document().clone(),
+            is_thorough: match self {
+                Self::Try(job) => job.thorough,
+                Self::Clear(_) => true,
+            },
         }
     }
 }

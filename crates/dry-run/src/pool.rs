@@ -7,7 +7,7 @@ use document_types::{DocumentId, partition_of};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::dry_run::{ClearRequest, Clearing, DryRun, DryRunError, DryRunRequest, Tried};
-use crate::fair_queue::FairQueue;
+use crate::fair_queue::{FairQueue, Flow};
 use crate::job::{Report, Task, WorkerLimits};
 use crate::sift::{Bench, BenchError, clear, sift};
 use crate::worker_process::{WorkerCommand, WorkerError, WorkerProcess};
@@ -137,7 +137,13 @@ impl DryRun for WorkerPool {
 
     async fn forget(&self, document: &DocumentId) {
         let slot = self.slot(document);
-        let _turn = slot.queue.turn(document).await;
+        let _turn = slot
+            .queue
+            .turn(Flow {
+                document: document.clone(),
+                is_thorough: false,
+            })
+            .await;
         let mut place = slot.worker.lock().await;
         if let Some(mut worker) = place.take()
             && worker.forget(document.clone()).await.is_ok()
@@ -162,7 +168,7 @@ struct Seat<'a> {
 #[async_trait]
 impl Bench for Seat<'_> {
     async fn run(&mut self, task: &Task) -> Result<Report, BenchError> {
-        let _turn = self.slot.queue.turn(task.document()).await;
+        let _turn = self.slot.queue.turn(task.flow()).await;
         let mut place = self.slot.worker.lock().await;
         let mut worker = match place.take() {
             Some(worker) => worker,

@@ -4,7 +4,7 @@
 use document_types::limits::{PRESENCE_RENEWAL_INTERVAL, PRESENCE_STORE_TIME_MAX};
 use presence_store::conformance::{self, entry, seat};
 use presence_store::{
-    News, PresenceStore, PresenceStoreError, RedisAddress, RedisPresenceStore, Seat,
+    Entry, News, PresenceStore, PresenceStoreError, RedisAddress, RedisPresenceStore, Seat,
 };
 use redis::aio::MultiplexedConnection;
 use test_parts::{parts, variable};
@@ -46,8 +46,29 @@ async fn missed(store: &RedisPresenceStore) {
     timeout(TIME_MAX, hearing).await.unwrap();
 }
 
-async fn next_entries(store: &RedisPresenceStore) -> News {
-    timeout(TIME_MAX, store.next_news()).await.unwrap()
+/// Waits until `store` is told that `seat` shows `value`, and nothing else before.
+async fn hears(store: &RedisPresenceStore, seat: &Seat, value: u8) {
+    let news = News::Entries {
+        seat: seat.clone(),
+        entries: shows(value),
+    };
+    let told = timeout(TIME_MAX, store.next_news()).await.unwrap();
+    assert_eq!(told, news);
+}
+
+/// One entry, which is newer the larger its value is.
+fn shows(value: u8) -> Vec<Entry> {
+    vec![entry("a", value, value.into())]
+}
+
+/// Two nodes, of which the second has heard what a session shows at the first.
+async fn nodes_that_hear(prefix: &str) -> ([RedisPresenceStore; 2], Seat) {
+    let [first, second] = nodes(prefix);
+    let ada = seat("d", "ada");
+    second.watch(&ada.document).await.unwrap();
+    first.show(&ada, shows(1)).await.unwrap();
+    hears(&second, &ada, 1).await;
+    ([first, second], ada)
 }
 
 // One after the other, since all are about the same Redis.
@@ -87,18 +108,12 @@ async fn foreign_words_are_passed_over() {
             .await
             .unwrap();
     }
-    store.show(&ada, vec![entry("a", 1, 1)]).await.unwrap();
-    let entries = vec![entry("a", 1, 1)];
-    let news = News::Entries { seat: ada, entries };
-    assert_eq!(next_entries(&store).await, news);
+    store.show(&ada, shows(1)).await.unwrap();
+    hears(&store, &ada, 1).await;
 }
 
 async fn a_redis_that_was_emptied_is_told_again() {
-    let [first, second] = nodes("emptied");
-    let ada = seat("d", "ada");
-    second.watch(&ada.document).await.unwrap();
-    first.show(&ada, vec![entry("a", 1, 1)]).await.unwrap();
-    next_entries(&second).await;
+    let ([first, second], ada) = nodes_that_hear("emptied").await;
     let mut connection = connection().await;
     // Scripts are gone then as well.
     let (all, scripts) = (
@@ -109,18 +124,12 @@ async fn a_redis_that_was_emptied_is_told_again() {
         emptying.exec_async(&mut connection).await.unwrap();
     }
     renewed_until_unknown(&first, &ada).await;
-    first.show(&ada, vec![entry("a", 1, 1)]).await.unwrap();
-    let entries = vec![entry("a", 1, 1)];
-    let news = News::Entries { seat: ada, entries };
-    assert_eq!(next_entries(&second).await, news);
+    first.show(&ada, shows(1)).await.unwrap();
+    hears(&second, &ada, 1).await;
 }
 
 async fn a_frozen_redis_holds_nobody_up() {
-    let [first, second] = nodes("frozen");
-    let ada = seat("d", "ada");
-    second.watch(&ada.document).await.unwrap();
-    first.show(&ada, vec![entry("a", 1, 1)]).await.unwrap();
-    next_entries(&second).await;
+    let ([first, second], ada) = nodes_that_hear("frozen").await;
     let mut connection = connection().await;
     let pause_ms = 3 * PRESENCE_STORE_TIME_MAX.as_millis();
     redis::cmd("CLIENT")
@@ -130,15 +139,10 @@ async fn a_frozen_redis_holds_nobody_up() {
         .await
         .unwrap();
     let asked = Instant::now();
-    let refused = first.show(&ada, vec![entry("a", 2, 2)]).await;
+    let refused = first.show(&ada, shows(2)).await;
     assert!(matches!(refused, Err(PresenceStoreError::Unavailable(_))));
     // It goes on with what it was asked meanwhile.
-    let entries = vec![entry("a", 2, 2)];
-    let news = News::Entries {
-        seat: ada.clone(),
-        entries,
-    };
-    assert_eq!(next_entries(&second).await, news);
+    hears(&second, &ada, 2).await;
     assert!(asked.elapsed() < TIME_MAX);
     first.take_away(&ada).await.unwrap();
 }
@@ -150,21 +154,21 @@ async fn a_killed_redis_is_found_again() {
         store.watch(&ada.document).await.unwrap();
         store.watch(&bob.document).await.unwrap();
     }
-    first.show(&ada, vec![entry("a", 1, 1)]).await.unwrap();
-    next_entries(&second).await;
+    first.show(&ada, shows(1)).await.unwrap();
+    hears(&second, &ada, 1).await;
     parts(&["kill", "redis"]).await;
-    let refused = first.show(&ada, vec![entry("a", 2, 2)]).await;
+    let refused = first.show(&ada, shows(2)).await;
     assert!(matches!(refused, Err(PresenceStoreError::Unavailable(_))));
     parts(&["up", "redis"]).await;
     renewed_until_unknown(&first, &ada).await;
-    first.show(&ada, vec![entry("a", 2, 2)]).await.unwrap();
+    first.show(&ada, shows(2)).await.unwrap();
     // Whoever was not there when it was told is told to look.
     renewed_until_unknown(&second, &bob).await;
     missed(&second).await;
     let shown = second.shown(&ada.document).await.unwrap();
-    assert_eq!(shown, [(ada.clone(), vec![entry("a", 2, 2)])]);
-    second.show(&bob, vec![entry("b", 1, 1)]).await.unwrap();
-    let entries = vec![entry("b", 1, 1)];
+    assert_eq!(shown, [(ada.clone(), shows(2))]);
+    second.show(&bob, shows(1)).await.unwrap();
+    let entries = shows(1);
     let news = News::Entries { seat: bob, entries };
     let hearing = async { while first.next_news().await != news {} };
     timeout(TIME_MAX, hearing).await.unwrap();

@@ -1,10 +1,10 @@
 //! A deployment to look at, and for browsers: two gateways and two nodes over the Kafka broker that
-//! `cargo xtask parts up kafka` has started, says where they are, and ends them at Ctrl-C. With a cluster file
-//! of FoundationDB as its argument, and a server that was built for it, two mergers are processes of
+//! `cargo xtask parts up kafka s3` has started, says where they are, and ends them at Ctrl-C. With a cluster
+//! file of FoundationDB as its argument, and a server that was built for it, two mergers are processes of
 //! their own.
 //!
 //! ```sh
-//! cargo xtask parts up kafka
+//! cargo xtask parts up kafka s3
 //! set -a; . target/parts/environment; set +a
 //! cargo run -p crash --example deployment
 //! COLLABEDIT_URL=http://FIRST,http://SECOND npm run test:browser      # people come in at them in turn
@@ -20,12 +20,14 @@ async fn main() -> anyhow::Result<()> {
     let topic = new_topic(&[]).await;
     let prefix = format!("d{:06x}", Random::from_entropy().below(1 << 24));
     let folder = tempfile::tempdir()?;
-    let blobs = folder.path().join("blobs");
+    let blobs = blobs(&prefix);
     let node = |number| {
-        let node = ServerCommand::real()?
+        let mut node = ServerCommand::real()?
             .with(&format!("node={number}"))
-            .with(&format!("blobs.address=file://{}", blobs.display()))
             .with_topic_on_one_broker(&topic.bootstrap_servers, &topic.name, topic.partition_count);
+        if let Some(blobs) = &blobs {
+            node = node.with(blobs);
+        }
         Ok(match &cluster_file {
             None => node,
             Some(file) => node.with_store(file, &prefix),
@@ -46,4 +48,14 @@ async fn main() -> anyhow::Result<()> {
     }
     tokio::signal::ctrl_c().await?;
     Ok(())
+}
+
+/// Where the gateways keep attachments: in the S3 server, if it is up. A directory is one process's.
+#[allow(clippy::disallowed_methods)] // Where it is comes from the environment.
+fn blobs(prefix: &str) -> Option<String> {
+    let endpoint = std::env::var("COLLABEDIT_TEST_S3").ok()?;
+    let bucket = std::env::var("COLLABEDIT_TEST_S3_BUCKET").ok()?;
+    Some(format!(
+        "blobs.address=s3://{bucket}/{prefix}?endpoint={endpoint}&allow_http=true"
+    ))
 }

@@ -4,7 +4,8 @@
 //! engine walk all that came since, one that does harm has the document loaded anew. So a session flies
 //! together with others only once most of its updates have turned out harmless and cheap. Until then
 //! each of its batches flies alone, in turn with the others' flights, and a session whose updates were
-//! dear has an allowance of processor time. Whoever sends much that is dear waits for it. Next to an update
+//! dear has an allowance of processor time. Whoever sends much that is dear waits for it, and all of those
+//! together have a part of the room's time, since there may be a new one each second. Next to an update
 //! that hangs in the past everybody's are dear, so those who have seen what landed lately may cost more.
 //! Whoever was sent away since his were dear, and comes back with them, is let try at length now and then:
 //! it may be what he wrote offline, and the document may never be less busy.
@@ -15,7 +16,8 @@ use std::time::Duration;
 use document_types::SessionId;
 use document_types::limits::{
     STANDING_MAX, STANDING_TOGETHER_MIN, TRIAL_ALONE_BURST, TRIAL_ALONE_SHARE, TRIAL_ALONE_TIME,
-    TRIAL_CHEAP_PER_UPDATE_MAX, TRIAL_FRESH_PER_UPDATE_MAX, UPDATES_ALONE_MAX,
+    TRIAL_CHEAP_PER_UPDATE_MAX, TRIAL_FRESH_PER_UPDATE_MAX, TRIAL_STRANGERS_BURST,
+    TRIAL_STRANGERS_SHARE, UPDATES_ALONE_MAX,
 };
 use tokio::time::Instant;
 
@@ -56,6 +58,8 @@ pub(super) struct Turns {
     is_patient: bool,
     /// When that has been paid for by all who are in the room.
     patience_paid_at: Instant,
+    /// When what was dear of all that flew alone has been paid for.
+    strangers_paid_at: Instant,
 }
 
 impl Turns {
@@ -67,6 +71,7 @@ impl Turns {
             cost: Duration::ZERO,
             is_patient: false,
             patience_paid_at: now,
+            strangers_paid_at: now,
         }
     }
 
@@ -79,8 +84,12 @@ impl Turns {
             turns.push(Turn::Together);
         }
         let mut seen = BTreeSet::new();
+        // Those who have proven cheap are not to wait for any number of others, one newer than the other.
+        let must_wait = !alone && self.has_trusted() && self.strangers_paid_at > now;
+        let strangers = if must_wait { 0 } else { queue.len() };
         let mut singles: Vec<_> = queue
             .iter()
+            .take(strangers)
             .map(|offer| &offer.session)
             .filter(|session| !self.is_trusted(session) && seen.insert(*session))
             .map(|session| (self.paid_at(session, now), session))
@@ -189,6 +198,9 @@ impl Turns {
                 account.is_dear = true;
             }
         }
+        if is_alone && cost > TRIAL_CHEAP_PER_UPDATE_MAX {
+            self.strangers_spent(processor_time, now);
+        }
         self.spent(processor_time, now);
     }
 
@@ -196,6 +208,12 @@ impl Turns {
     /// at most what has passed.
     pub(super) fn looked(&mut self, now: Instant) {
         self.spent(now.duration_since(self.began_at), now);
+    }
+
+    fn strangers_spent(&mut self, time: Duration, now: Instant) {
+        let saved_up = now.checked_sub(TRIAL_STRANGERS_BURST).unwrap_or(now);
+        self.strangers_paid_at =
+            self.strangers_paid_at.max(saved_up) + time * TRIAL_STRANGERS_SHARE;
     }
 
     fn spent(&mut self, time: Duration, now: Instant) {
@@ -211,7 +229,15 @@ impl Turns {
     /// When the next of those who fly alone may fly again, if one has to wait.
     pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
         let paid_at = self.accounts.values().map(|account| account.paid_at);
-        paid_at.filter(|paid_at| *paid_at > now).min()
+        paid_at
+            .chain([self.strangers_paid_at])
+            .filter(|paid_at| *paid_at > now)
+            .min()
+    }
+
+    fn has_trusted(&self) -> bool {
+        let mut accounts = self.accounts.values();
+        accounts.any(|account| account.standing >= STANDING_TOGETHER_MIN)
     }
 
     /// A session has left.
@@ -351,6 +377,25 @@ mod tests {
         fly(&mut turns, &[1], DEAR);
         let next = turns.next(&waiting, false, Instant::now());
         assert!(next.contains(&Turn::Together));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_are_new_wait_for_what_others_were_dear_before_them_unless_nobody_is_known() {
+        let (known, stranger) = (Turn::Together, Turn::Alone(session(9)));
+        let mut turns = Turns::new(Instant::now());
+        for name in 2..9 {
+            turns.begin(Turn::Alone(session(name)), Instant::now());
+            fly(&mut turns, &[name], DEAR);
+        }
+        let next = turns.next(&queue(&[9]), false, Instant::now());
+        assert_eq!(next, std::slice::from_ref(&stranger), "nobody waits for it");
+        prove(&mut turns, 1);
+        let waiting = queue(&[1, 9]);
+        assert_eq!(turns.next(&waiting, false, Instant::now()), [known]);
+        assert!(turns.wakes_at(Instant::now()).is_some());
+        tokio::time::advance(DEAR * 7 * TRIAL_STRANGERS_SHARE).await;
+        let next = turns.next(&waiting, false, Instant::now());
+        assert!(next.contains(&stranger));
     }
 
     #[tokio::test(start_paused = true)]
