@@ -411,6 +411,9 @@ pub const PRESENCE_TIME_TO_LIVE: Duration = Duration::from_secs(2);
 pub const PRESENCE_RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest pause between two updates from a session, and between two to it: 20 a second.
 pub const PRESENCE_UPDATE_INTERVAL: Duration = Duration::from_millis(50);
+/// Entries that a node tells a document's sessions of each other in a second, all together; the more sessions
+/// there are, the longer each waits for more. Fifty hear of each other's every movement.
+pub const PRESENCE_ENTRIES_TOLD_PER_SECOND_MAX: u32 = 100_000;
 /// Entries that one session may show in a document.
 pub const PRESENCE_ENTRIES_PER_SESSION_MAX: usize = 16;
 /// Bytes of all entries that one session shows in a document.

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use document_types::SessionId;
-use document_types::limits::PRESENCE_UPDATE_INTERVAL;
+use document_types::limits::{PRESENCE_ENTRIES_TOLD_PER_SECOND_MAX, PRESENCE_UPDATE_INTERVAL};
 use metrics::counter;
 use presence_store::{Entry, SessionEntries, encode_entries, merge_newest};
 use service_api::PresenceEvent;
@@ -26,6 +27,8 @@ pub(crate) struct Member {
     shown_at: Option<Instant>,
     to_tell: BTreeMap<Arc<str>, Entry>,
     told_at: Option<Instant>,
+    /// How long it is told nothing more after that.
+    pause: Duration,
 }
 
 impl Member {
@@ -37,6 +40,7 @@ impl Member {
             shown_at: None,
             to_tell: BTreeMap::new(),
             told_at: None,
+            pause: PRESENCE_UPDATE_INTERVAL,
         }
     }
 
@@ -72,7 +76,7 @@ impl Member {
 
     /// What the store has to be told at `now`; empty if nothing, or not yet.
     pub(crate) fn take_what_to_show(&mut self, now: Instant) -> Vec<Entry> {
-        if self.to_show.is_empty() || !is_due(self.shown_at, now) {
+        if self.to_show.is_empty() || !is_due(self.shown_at, PRESENCE_UPDATE_INTERVAL, now) {
             return Vec::new();
         }
         self.shown_at = Some(now);
@@ -80,12 +84,16 @@ impl Member {
     }
 
     /// Tells the session what it has to be told, if it may be told at `now` and has room. What it
-    /// has no room for waits, and newer entries overtake it there.
-    pub(crate) fn tell_if_due(&mut self, now: Instant) {
-        if self.to_tell.is_empty() || !is_due(self.told_at, now) {
+    /// has no room for waits, and newer entries overtake it there. One of so many sessions waits the
+    /// longer for more the more it was told, so that what they cost together has a bound.
+    pub(crate) fn tell_if_due(&mut self, sessions: usize, now: Instant) {
+        if self.to_tell.is_empty() || !is_due(self.told_at, self.pause, now) {
             return;
         }
         self.told_at = Some(now);
+        let told_to_all = u32::try_from(self.to_tell.len() * sessions).unwrap_or(u32::MAX);
+        let fair = Duration::from_secs(1) * told_to_all / PRESENCE_ENTRIES_TOLD_PER_SECOND_MAX;
+        self.pause = PRESENCE_UPDATE_INTERVAL.max(fair);
         let entries = encode_entries(self.to_tell.values());
         match self.events.try_send(PresenceEvent { entries }) {
             Ok(()) | Err(TrySendError::Closed(_)) => self.to_tell.clear(),
@@ -95,16 +103,51 @@ impl Member {
 
     /// When there will be something to show or to tell; `None` if there is nothing.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let due = |waiting: &BTreeMap<_, _>, last: Option<Instant>| {
-            (!waiting.is_empty()).then(|| last.map(|last| last + PRESENCE_UPDATE_INTERVAL))
+        let due = |waiting: &BTreeMap<_, _>, last: Option<Instant>, pause| {
+            (!waiting.is_empty()).then(|| last.map(|last| last + pause))
         };
-        let show = due(&self.to_show, self.shown_at);
-        let tell = due(&self.to_tell, self.told_at);
+        let show = due(&self.to_show, self.shown_at, PRESENCE_UPDATE_INTERVAL);
+        let tell = due(&self.to_tell, self.told_at, self.pause);
         // What was never done before was due when it came, and has been done by now.
         [show, tell].into_iter().flatten().flatten().min()
     }
 }
 
-fn is_due(last: Option<Instant>, now: Instant) -> bool {
-    last.is_none_or(|last| now.duration_since(last) >= PRESENCE_UPDATE_INTERVAL)
+fn is_due(last: Option<Instant>, pause: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now.duration_since(last) >= pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use presence_store::conformance::entry;
+    use presence_store::decode_entries_of_many;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_more_there_are_the_longer_each_waits_for_more_and_loses_nothing() {
+        const SESSIONS: u8 = 60;
+        let (events, mut told) = mpsc::channel(8);
+        let mut member = Member::new(events);
+        let all = |time| (0..SESSIONS).map(move |i| entry(&i.to_string(), i, time));
+        let began = Instant::now();
+        member.tell(all(1));
+        // As if each stood for a hundred.
+        member.tell_if_due(100 * usize::from(SESSIONS), Instant::now());
+        member.tell(all(2));
+        let next = member.next_due().unwrap();
+        assert!(next - began > PRESENCE_UPDATE_INTERVAL * 10);
+        tokio::time::advance(next - began).await;
+        member.tell(all(3));
+        member.tell_if_due(2, Instant::now());
+        member.tell(all(4));
+        let soon = member.next_due().unwrap() - Instant::now();
+        assert_eq!(soon, PRESENCE_UPDATE_INTERVAL);
+        for time in [1, 3] {
+            let entries = told.recv().await.unwrap().entries;
+            let entries = decode_entries_of_many(&entries).unwrap();
+            assert_eq!(entries.len(), usize::from(SESSIONS));
+            assert!(entries.iter().all(|entry| entry.timestamp_ms == time));
+        }
+    }
 }

@@ -253,6 +253,11 @@ impl State {
             .get_mut(&seat.session)
     }
 
+    fn sessions_in(&self, document: &DocumentId) -> usize {
+        let presence = self.documents.get(document);
+        presence.map_or(0, |presence| presence.members.len())
+    }
+
     fn welcome(&mut self, newcomer: Seat, shown: Vec<(Seat, Vec<Entry>)>) {
         self.newcomers.remove(&newcomer);
         if let Some(member) = self.member(&newcomer) {
@@ -307,11 +312,12 @@ impl State {
         let mut to_show = Vec::new();
         let mut next_due: Option<Instant> = None;
         for seat in std::mem::take(&mut self.busy) {
+            let sessions = self.sessions_in(&seat.document);
             let Some(member) = self.member(&seat) else {
                 continue;
             };
             let entries = member.take_what_to_show(now);
-            member.tell_if_due(now);
+            member.tell_if_due(sessions, now);
             if let Some(due) = member.next_due() {
                 next_due = Some(next_due.map_or(due, |next| next.min(due)));
                 self.busy.insert(seat.clone());

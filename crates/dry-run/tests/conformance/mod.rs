@@ -6,7 +6,7 @@ use crdt_document::CrdtDocument;
 use document_types::{CounterSpan, PeerId, VersionVector};
 use dry_run::{ClearRequest, Clearing, DryRun, DryRunError, Harm, Unclear, Verdict};
 
-use crate::support::{Author, id, mutants, verdicts};
+use crate::support::{Author, Mutant, id, mutants, verdicts};
 
 const ROOT: loro::TreeParentId = loro::TreeParentId::Root;
 
@@ -252,8 +252,17 @@ fn harmful(verdict: &Verdict) -> Verdict {
     }
 }
 
+/// Whether the engine can't import it; what others do is seen in the state that they leave.
+fn stops_a_reader(mutant: &Mutant) -> bool {
+    let reader = CrdtDocument::new(PeerId(9)).unwrap();
+    reader.import(&mutant.snapshot).unwrap();
+    reader.import(&mutant.update).is_err()
+}
+
 async fn a_harmful_update_in_the_log_is_blamed_on_nobody(dry_run: &dyn DryRun) {
-    let mutant = &mutants()[0];
+    let mutants = mutants();
+    let mutant = mutants.iter().find(|mutant| stops_a_reader(mutant));
+    let mutant = mutant.expect("one of them");
     dry_run.forget(&id("doc_1")).await;
     let (author, version) = mutant.honest(77);
     let base = Some(vec![mutant.snapshot.clone(), mutant.update.clone()]);

@@ -71,7 +71,7 @@ impl Turns {
             cost: Duration::ZERO,
             is_patient: false,
             patience_paid_at: now,
-            strangers_paid_at: now,
+            strangers_paid_at: strangers_saved_up(now),
         }
     }
 
@@ -211,9 +211,8 @@ impl Turns {
     }
 
     fn strangers_spent(&mut self, time: Duration, now: Instant) {
-        let saved_up = now.checked_sub(TRIAL_STRANGERS_BURST).unwrap_or(now);
         self.strangers_paid_at =
-            self.strangers_paid_at.max(saved_up) + time * TRIAL_STRANGERS_SHARE;
+            self.strangers_paid_at.max(strangers_saved_up(now)) + time * TRIAL_STRANGERS_SHARE;
     }
 
     fn spent(&mut self, time: Duration, now: Instant) {
@@ -277,6 +276,11 @@ impl Turns {
 /// Since when time has been saved up at `now`, if none was spent.
 fn saved_up(now: Instant) -> Instant {
     now.checked_sub(TRIAL_ALONE_BURST).unwrap_or(now)
+}
+
+/// The same for all those together who fly alone.
+fn strangers_saved_up(now: Instant) -> Instant {
+    now.checked_sub(TRIAL_STRANGERS_BURST).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -363,12 +367,14 @@ mod tests {
             turns.next(&waiting, false, Instant::now()),
             [Turn::Together]
         );
-        // That is no concern of somebody else's whose updates are dear.
+        // That is less a concern of somebody else's whose updates are dear.
         turns.begin(Turn::Alone(session(3)), Instant::now());
         fly(&mut turns, &[3], DEAR / 3);
+        let for_all = (DEAR + DEAR / 3) * TRIAL_STRANGERS_SHARE - TRIAL_STRANGERS_BURST;
+        tokio::time::advance(for_all).await;
         let next = turns.next(&queue(&[2, 3]), false, Instant::now());
         assert_eq!(next, [Turn::Alone(session(3))]);
-        tokio::time::advance(DEAR * TRIAL_ALONE_SHARE - TRIAL_ALONE_BURST).await;
+        tokio::time::advance(DEAR * TRIAL_ALONE_SHARE - TRIAL_ALONE_BURST - for_all).await;
         let next = turns.next(&queue(&[2, 3]), false, Instant::now());
         assert_eq!(next, [3, 2].map(|name| Turn::Alone(session(name))));
         // Next to an update that hangs in the past everybody's are dear, so those who fly together
