@@ -188,9 +188,13 @@ mod tests {
         assert!(is_waiting(others.as_mut()));
         work(running, 100).await;
         let running = others.await;
-        let (mut others, mut known) = (pin!(queue.turn(other)), pin!(queue.turn(known)));
-        assert!(is_waiting(others.as_mut()) && is_waiting(known.as_mut()));
+        let (mut known, mut others) = (pin!(queue.turn(known)), pin!(queue.turn(other)));
+        assert!(is_waiting(known.as_mut()) && is_waiting(others.as_mut()));
         work(running, 10).await;
+        assert!(
+            is_waiting(others.as_mut()),
+            "he has had as little, and came later"
+        );
         drop(known.await);
         drop(others.await);
     }

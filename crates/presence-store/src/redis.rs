@@ -93,6 +93,8 @@ struct Shared {
     mailbox: Mailbox,
     /// The documents whose news come.
     watched: BTreeSet<DocumentId>,
+    /// Those of them whose news do not come yet again after the connection was lost.
+    lost: BTreeSet<DocumentId>,
 }
 
 impl RedisPresenceStore {
@@ -279,14 +281,15 @@ fn hear(shared: &mut Shared, keys: &Keys, push: &PushInfo) {
         Some(Value::BulkString(bytes)) => bytes.clone(),
         _ => Vec::new(),
     };
+    if push.kind == PushKind::Disconnection {
+        shared.lost = shared.watched.clone();
+    }
     let Some(document) = keys.document(&text(push.data.first())) else {
         return;
     };
     match push.kind {
-        // The connection was lost and is back. What happened in between did not arrive.
-        PushKind::Subscribe if shared.watched.contains(&document) => {
-            shared.mailbox.put(News::Missed);
-        }
+        // The connection is back. What happened in between did not arrive.
+        PushKind::Subscribe if shared.lost.remove(&document) => shared.mailbox.put(News::Missed),
         PushKind::Message => match Message::decode(&text(push.data.get(1))) {
             Some(Message { session, entries }) => shared.mailbox.put(News::Entries {
                 seat: Seat { document, session },
