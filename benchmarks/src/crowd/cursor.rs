@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -21,22 +22,14 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// One that moves once in each `period`.
-    pub(super) fn new(person: u32, period: Duration) -> Self {
-        Self::called(format!("crowd-{person}"), period)
-    }
-
-    /// One that moves to harm the others, and is not measured.
-    pub(super) fn of_flooder(person: u32, period: Duration) -> Self {
-        Self::called(format!("{FLOODERS}{person}"), period)
-    }
-
-    fn called(key: String, period: Duration) -> Self {
+    /// One that moves once in each `period`. A flooder's does so to harm the others, and is not measured.
+    pub(super) fn new(person: u32, period: Duration, is_flooder: bool) -> Self {
+        let name = if is_flooder { FLOODERS } else { "crowd-" };
         let mut moves = interval(period);
         moves.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             shown: EphemeralStore::new(TIMEOUT_MS),
-            key,
+            key: format!("{name}{person}"),
             moves,
             count: 0,
         }
@@ -47,23 +40,19 @@ impl Cursor {
         self.moves.tick().await;
         self.count += 1;
         let place = |at: i64| LoroValue::from(at.to_be_bytes().repeat(2));
-        let value: Vec<(String, LoroValue)> = vec![
+        let value = HashMap::from([
             ("name".to_owned(), LoroValue::from(self.key.as_str())),
             ("color".to_owned(), LoroValue::from("#3b82f6")),
             ("anchor".to_owned(), place(self.count)),
             ("head".to_owned(), place(self.count + 1)),
-        ];
-        let value: LoroValue = value
-            .into_iter()
-            .collect::<std::collections::HashMap<_, _>>()
-            .into();
+        ]);
         self.shown.set(&self.key, value);
         self.shown.encode(&self.key).into()
     }
 }
 
-/// How long ago each of the cursors moved that a server sends, but for flooders': entries carry their authors' clocks, which are
-/// all this machine's.
+/// How long ago each of the cursors moved that a server sends, but for flooders': entries carry their
+/// authors' clocks, which are all this machine's.
 ///
 /// # Errors
 /// If it is no list of entries.

@@ -170,13 +170,10 @@ async fn enter_all(
             enters_at: now + ramp * number / people,
         };
         let writes_as = (person < scenario.people_per_document).then(|| recording.peer(person));
-        let cursor =
-            scenario
-                .cursor_period(person)
-                .map(|period| match scenario.is_flooder(person) {
-                    true => Cursor::of_flooder(person, period),
-                    false => Cursor::new(person, period),
-                });
+        let is_flooder = scenario.is_flooder(person);
+        let cursor = scenario
+            .cursor_period(person)
+            .map(|period| Cursor::new(person, period, is_flooder));
         let id = documents[document].clone();
         let (ready, started) = (ready.clone(), started.clone());
         crowd.spawn(async move {

@@ -11,6 +11,8 @@
 mod message;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -45,7 +47,7 @@ pub struct RedisAddress(redis::ConnectionInfo);
 )]
 pub struct RedisAddressError(#[source] RedisError);
 
-impl std::str::FromStr for RedisAddress {
+impl FromStr for RedisAddress {
     type Err = RedisAddressError;
 
     fn from_str(text: &str) -> Result<Self, RedisAddressError> {
@@ -64,15 +66,15 @@ impl std::str::FromStr for RedisAddress {
 }
 
 /// The address without the password.
-impl std::fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.addr())
     }
 }
 
-impl std::fmt::Display for RedisAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.addr())
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisAddress({self})")
     }
 }
 
@@ -172,15 +174,8 @@ impl RedisPresenceStore {
             call.arg(seat.session.as_str());
         }
         let unknown: Vec<String> = self.call(&call).await?;
-        let seat = |session: String| self.seat(document, &session);
-        Ok(unknown.into_iter().filter_map(seat).collect())
-    }
-
-    fn seat(&self, document: &DocumentId, session: &str) -> Option<Seat> {
-        Some(Seat {
-            document: document.clone(),
-            session: SessionId::parse(session).ok()?,
-        })
+        let known = |session: String| seat(document, &session);
+        Ok(unknown.into_iter().filter_map(known).collect())
     }
 }
 
@@ -233,7 +228,7 @@ impl PresenceStore for RedisPresenceStore {
             let entries = encoded.iter().map(|encoded| Entry::decode(encoded).ok());
             let mut entries: Vec<_> = entries.collect::<Option<_>>()?;
             entries.sort_by(|a, b| a.key.cmp(&b.key));
-            Some((self.seat(document, &session)?, entries))
+            Some((seat(document, &session)?, entries))
         });
         Ok(known.collect())
     }
@@ -273,6 +268,14 @@ impl PresenceStore for RedisPresenceStore {
             self.arrived.notified().await;
         }
     }
+}
+
+/// The seat of a session, if that is one of ours.
+fn seat(document: &DocumentId, session: &str) -> Option<Seat> {
+    Some(Seat {
+        document: document.clone(),
+        session: SessionId::parse(session).ok()?,
+    })
 }
 
 /// Takes in what Redis, or the connection to it, tells by itself.

@@ -107,13 +107,16 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn admission(connections_count_max: usize, connections_per_second_max: u32) -> Admission {
+        Admission::new(GatewayLimits {
+            connections_count_max,
+            connections_per_second_max,
+        })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn places_are_bounded_and_come_free() {
-        let limits = GatewayLimits {
-            connections_count_max: 1,
-            connections_per_second_max: 100,
-        };
-        let admission = Admission::new(limits);
+        let admission = admission(1, 100);
         let place = admission.admit().unwrap();
         assert_eq!(admission.admit().unwrap_err().retry_after, FULL_RETRY_AFTER);
         drop(place);
@@ -122,11 +125,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_storm_is_told_when_to_come_back() {
-        let limits = GatewayLimits {
-            connections_count_max: 100,
-            connections_per_second_max: 2,
-        };
-        let admission = Admission::new(limits);
+        let admission = admission(100, 2);
         let _places = [admission.admit().unwrap(), admission.admit().unwrap()];
         let retries: Vec<_> = (0..6)
             .map(|_| admission.admit().unwrap_err().retry_after.as_millis())
@@ -138,11 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_sent_away_for_longer_than_a_minute() {
-        let limits = GatewayLimits {
-            connections_count_max: 100,
-            connections_per_second_max: 2,
-        };
-        let admission = Admission::new(limits);
+        let admission = admission(100, 2);
         let refused: Vec<_> = (0..1_000)
             .filter_map(|_| admission.admit().err())
             .map(|refused| refused.retry_after)

@@ -24,11 +24,7 @@ pub async fn say(server: SocketAddr, bytes: &[u8]) -> anyhow::Result<String> {
 
 /// Sends a request and gives the status of its answer.
 pub async fn ask(server: SocketAddr, head: &str) -> anyhow::Result<String> {
-    let answer = say(
-        server,
-        format!("{head}\r\nConnection: close\r\n\r\n").as_bytes(),
-    )
-    .await?;
+    let answer = say(server, format!("{head}\r\n\r\n").as_bytes()).await?;
     let status = answer.split(' ').nth(1);
     Ok(status.context("there is no answer")?.to_owned())
 }
